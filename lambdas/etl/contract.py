@@ -1,0 +1,53 @@
+"""What the ETL functions and the infrastructure must agree on. Imports nothing, so that both sides can import it.
+
+Payload shapes (all JSON):
+
+``file``
+    ``{"bucket", "key", "file_name", "version_id", "sequencer", "size"}``: one uploaded version.
+    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key.
+execution input
+    ``{"file": file, "process_start_time": "2026-01-31T23:59:59.123456Z"}``, fixed at the claim.
+"""
+
+# Prefixes of the data bucket (E1a).
+RAW = "raw/"
+PROCESSED = "processed/"
+FAILED = "failed/"
+REJECTS_SUFFIX = ".rejects/"
+
+# Handlers, as Lambda names them.
+VALIDATION_HANDLER = "etl.validation.handler"
+TRANSFORMATION_HANDLER = "etl.transformation.handler"
+
+# Environment variables of both functions.
+ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation: the machine a claim starts
+ENV_TOPIC_ARN = "FAILURE_TOPIC_ARN"  # validation: where an invalid file is announced
+ENV_MAX_FILE_BYTES = "MAX_FILE_BYTES"  # validation: the largest file one invocation converts in time
+ENV_MAX_REJECT_RATIO = "MAX_REJECT_RATIO"  # transformation: rejected / read above this makes a file INVALID (E5c)
+
+VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_MAX_FILE_BYTES)
+TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO,)
+
+# Actions the state machine asks for.
+#
+# validation function
+#   {"action": "validate", "file": file}
+#       -> {"valid": true} | {"valid": false, "reason": str}
+#   {"action": "reject", "file": file, "reason": str, "execution_arn": str}   move to failed/ and announce (E3c)
+#       -> {"failed_key": str}
+#   {"action": "set_aside", "file": file}                                     move to failed/, say nothing
+#       -> {"failed_key": str}
+# transformation function
+#   {"action": "convert", "file": file, "execution_name": str, "range": {"index": 0, "start": 0, "end": size}}
+#       -> {"valid": true, "rows_read", "rows_written", "rows_rejected"  (int),
+#           "output_key": str | "superseded_by": version id,  "rejects_prefix": str if any row was rejected}
+#        | {"valid": false, "reason": str, "rows_read", "rows_written": 0, "rows_rejected", "rejects_prefix"}
+ACTION_VALIDATE = "validate"
+ACTION_REJECT = "reject"
+ACTION_SET_ASIDE = "set_aside"
+ACTION_CONVERT = "convert"
+
+# SNS subjects are ASCII, under 100 characters, and must not carry a file name (E9).
+SUBJECT_INVALID = "ETL: a file is invalid and was set aside"
+SUBJECT_REJECTS = "ETL: rows of a file were rejected"
+SUBJECT_FAILED = "ETL: a file failed and was set aside"
