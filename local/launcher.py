@@ -1,0 +1,501 @@
+"""Start MiniStack, the embedded AWS, bent back to AWS's behaviour where it differs and this project would notice.
+
+    python -m local.launcher          configured by MiniStack's environment variables; `local.emulator` sets them
+
+Each shim is one function, named after the behaviour of AWS that it restores, and stands in `SHIMS` beside the MiniStack
+function it wraps: it receives the original and then the call's own arguments. MiniStack is pinned, since the shims know its
+insides: another version, or a function that is gone, stops the start with a message. Restored here, hence relied upon by the
+tests of the local run; what stays different is listed in docs/local.md.
+
+The names of Step Functions errors follow AWS's own: optimized integrations speak the first Java SDK (`DynamoDB.…`,
+`Lambda.AWSLambdaException`), `aws-sdk:` integrations the second (`DynamoDb.…`, `S3.S3Exception`); an error the service's model
+doesn't know, a denied permission above all, carries the service's general name. Seen in histories recorded on AWS: the
+snapshots of github.com/localstack/localstack (tests/aws/services/stepfunctions) and published executions.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import ipaddress
+import json
+import os
+import re
+import threading
+import time
+from typing import Any
+
+import botocore.session
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.model import Shape
+from ministack import app
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.services import iam, lambda_svc, stepfunctions, sts
+
+MINISTACK_VERSION = "1.5.33"
+STATE_PAYLOAD_BYTES = 256 * 1024  # what a state may take in or give out (Step Functions quotas)
+LAMBDA_SECONDS = 900  # longest a Lambda may run, hence longest a client of Lambda may have to wait
+
+TaskError = stepfunctions._ExecutionError
+
+
+# --- Step Functions: tasks are calls of the state machine's role -----------------------------------------------------------
+
+_running: contextvars.ContextVar[dict | None] = contextvars.ContextVar("running execution", default=None)
+_session = botocore.session.Session()
+_clients: dict[tuple[str, str, str], Any] = {}
+_clients_lock = threading.Lock()
+
+_BOTO_SERVICES = {"states": "stepfunctions", "sfn": "stepfunctions", "cloudwatchlogs": "logs", "eventbridge": "events"}
+# Optimized integration: prefix of its errors, and the name of an error that the service's model doesn't know.
+_OPTIMIZED_ERRORS = {
+    "lambda": ("Lambda", "AWSLambdaException"),
+    "dynamodb": ("DynamoDB", "AmazonDynamoDBException"),
+    "sns": ("SNS", "AmazonSNSException"),
+    "sqs": ("SQS", "AmazonSQSException"),
+    "states": ("StepFunctions", "AWSStepFunctionsException"),
+    "events": ("EventBridge", "AmazonEventBridgeException"),
+}
+# The second Java SDK translates a HEAD's bare 404 (its ExceptionTranslationInterceptor).
+_HEAD_NOT_FOUND = {"HeadObject": "NoSuchKey", "HeadBucket": "NoSuchBucket"}
+_TASK = re.compile(r"arn:aws[\w-]*:states:::(?P<sdk>aws-sdk:)?(?P<service>[\w-]+):(?P<action>\w+)(?P<sync>\.sync(?::2)?)?")
+_FUNCTION = re.compile(r"arn:aws[\w-]*:lambda:[\w-]+:\d{12}:function:.+")
+
+
+def role_cannot_be_assumed(role_arn: str, service: str, source_arn: str) -> str | None:
+    """Why `service` (such as `states.amazonaws.com`) may not assume the role on behalf of `source_arn`; None if it may."""
+    role = iam._roles.get(role_arn.rsplit("/", 1)[-1])
+    if role is None or role["Arn"] != role_arn:
+        return f"The role {role_arn} does not exist"
+    trust = json.loads(role["AssumeRolePolicyDocument"])
+    statements = trust["Statement"] if isinstance(trust["Statement"], list) else [trust["Statement"]]
+    caller = iam_evaluator.EvalContext(
+        principal_arn=service, principal_type="Service", principal_account=get_account_id(), action="sts:AssumeRole",
+        resource_arn=role_arn, region=get_region(),
+        service_context={"aws:sourceaccount": get_account_id(), "aws:sourcearn": source_arn},
+    )
+    for statement in statements:
+        if (statement["Effect"] == "Allow" and iam_evaluator._service_principal_matches(statement.get("Principal"), service)
+                and iam_evaluator._conditions_met(statement.get("Condition", {}), caller)):
+            return None
+    return f"Neither the global service principal {service}, nor the regional one is authorized to assume {role_arn}"
+
+
+def role_credentials(role_arn: str) -> dict[str, str]:
+    """Credentials of a session of the role that IAM knows and evaluates; the same ones for every session of a role."""
+    digest = hashlib.sha256(f"{get_account_id()} {role_arn}".encode()).hexdigest()
+    name, key, secret, token = role_arn.rsplit("/", 1)[-1], "ASIA" + digest[:16].upper(), digest[16:56], digest[::-1]
+    sts.register_session(key, {
+        "Arn": f"arn:aws:sts::{get_account_id()}:assumed-role/{name}/{digest[:32]}", "UserId": f"{name}:{digest[:32]}",
+        "SecretAccessKey": secret, "SessionToken": token, "AccountId": get_account_id(), "PrincipalType": "AssumedRole",
+    })
+    return {"aws_access_key_id": key, "aws_secret_access_key": secret, "aws_session_token": token}
+
+
+def client_of_role(service: str, role_arn: str):
+    """A client of the emulator itself that signs as the role. Retries are the state machine's business, not the client's."""
+    credentials = role_credentials(role_arn)  # registered each time: a reset of the emulator forgets sessions
+    key = (service, credentials["aws_access_key_id"], get_region())
+    with _clients_lock:  # a botocore session doesn't make clients in several threads at once
+        if key not in _clients:
+            _clients[key] = _session.create_client(
+                service, region_name=get_region(), endpoint_url=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+                config=Config(retries={"total_max_attempts": 1}, read_timeout=LAMBDA_SECONDS + 60, max_pool_connections=256,
+                              proxies={}, s3={"addressing_style": "path"}),
+                **credentials)
+        return _clients[key]
+
+
+def tasks_are_calls_of_the_machines_role(original, resource: str, arguments):
+    """AWS: a task is a call of the service's API, signed by the machine's role, with the API's permissions, parameters, answers
+    and errors (Developer Guide, "Integrating services"). MiniStack calls its own functions and asks IAM nothing; several S3
+    actions are missing. Here: the call is made with botocore against the emulator's own endpoint. Activities, task tokens and
+    services unknown to botocore stay with MiniStack.
+    """
+    execution, optimized_lambda = _running.get(), _FUNCTION.fullmatch(resource)
+    task = _TASK.fullmatch(resource)
+    if execution is None or not (task or optimized_lambda):
+        return original(resource, arguments)
+    if execution["status"] != "RUNNING":  # stopped or timed out meanwhile: its branches take no further step
+        raise TaskError("States.Runtime", f"The execution has ended as {execution['status']}")
+    if optimized_lambda:  # the function's ARN in the place of the resource
+        return _call(execution, None, "lambda", "invoke", {"FunctionName": resource, "Payload": arguments})["Payload"]
+    service, action = task["service"], task["action"]
+    if _BOTO_SERVICES.get(service, service) not in _session.get_available_services():
+        return original(resource, arguments)
+    result = _call(execution, task["sdk"], service, action, arguments or {})
+    if task["sync"] and not task["sdk"] and service == "states":
+        result = _wait_for_execution(execution, result["ExecutionArn"], parsed=task["sync"].endswith(":2"))
+    refuse_large_payload(result, "The task")
+    return result
+
+
+def _call(execution: dict, sdk: str | None, service: str, action: str, arguments: dict):
+    """Call the API and answer as Step Functions does; errors under the names that Retry and Catch match."""
+    client = client_of_role(_BOTO_SERVICES.get(service, service), execution["roleArn"])
+    name = action[0].upper() + action[1:]
+    if name not in client.meta.service_model.operation_names:
+        raise TaskError("States.Runtime", f"The service {service} has no action {action}")
+    operation = client.meta.service_model.operation_model(name)
+    try:
+        parameters = to_api(operation.input_shape, arguments)
+        answer = getattr(client, xform_name(name))(**parameters)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        code = _HEAD_NOT_FOUND.get(name, code) if code == "404" else code
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        cause = f"{message} (Service: {service}; Status Code: {status}; Error Code: {code})"
+        raise TaskError(error_name(client, sdk, service, code), cause) from None
+    except ParamValidationError as error:
+        raise TaskError("States.Runtime", str(error)) from None
+    except BotoCoreError as error:  # no answer
+        raise TaskError(f"{error_prefix(client, sdk, service)}.SdkClientException", str(error)) from None
+    answer.pop("ResponseMetadata")
+    if service == "lambda" and action == "invoke" and not sdk:
+        payload = answer["Payload"].read().decode()
+        if answer.get("FunctionError"):
+            raise TaskError(json.loads(payload).get("errorType", "Exception"), payload)
+        return {"ExecutedVersion": answer.get("ExecutedVersion", "$LATEST"), "Payload": json.loads(payload or "{}"),
+                "StatusCode": answer["StatusCode"]}
+    return from_api(operation.output_shape, answer)
+
+
+def _wait_for_execution(execution: dict, child_arn: str, parsed: bool) -> dict:
+    """`startExecution.sync`: the child's description once it has ended; `:2` gives input and output as JSON, not as text."""
+    while (child := _call(execution, None, "states", "describeExecution", {"ExecutionArn": child_arn}))["Status"] == "RUNNING":
+        time.sleep(0.1)
+    if child["Status"] != "SUCCEEDED":
+        raise TaskError("States.TaskFailed", json.dumps(child))
+    return {**child, **{part: json.loads(child[part]) for part in ("Input", "Output") if parsed}}
+
+
+def to_api(shape: Shape | None, value):
+    """Step Functions' parameters (`StateMachineArn`; JSON where the API takes text or bytes) as the API's model has them."""
+    if shape is None:
+        return {}
+    if shape.type_name == "structure" and isinstance(value, dict):
+        members = {name.lower(): name for name in shape.members}
+        known = {members.get(key.lower(), key): item for key, item in value.items()}
+        return {key: to_api(shape.members[key], item) if key in shape.members else item for key, item in known.items()}
+    if shape.type_name == "list" and isinstance(value, list):
+        return [to_api(shape.member, item) for item in value]
+    if shape.type_name == "map" and isinstance(value, dict):
+        return {key: to_api(shape.value, item) for key, item in value.items()}
+    if shape.type_name in ("string", "blob") and isinstance(value, (dict, list)) or (
+            shape.type_name == "blob" and not isinstance(value, str)):
+        value = json.dumps(value, ensure_ascii=False)
+    return value.encode() if shape.type_name == "blob" else value
+
+
+def from_api(shape: Shape | None, value):
+    """The API's answer as JSON: members begin with a capital, times are ISO 8601, a body is text."""
+    if shape is None:
+        return {}
+    if shape.type_name == "structure":
+        return {key[0].upper() + key[1:]: from_api(shape.members[key], item) for key, item in value.items()
+                if key in shape.members}
+    if shape.type_name == "list":
+        return [from_api(shape.member, item) for item in value]
+    if shape.type_name == "map":
+        return {key: from_api(shape.value, item) for key, item in value.items()}
+    if isinstance(value, datetime.datetime):
+        return value.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if hasattr(value, "read"):
+        value = value.read()
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def error_prefix(client, sdk: str | None, service: str) -> str:
+    """`DynamoDB` for the optimized integration, `DynamoDb` for the SDK's."""
+    if not sdk and service in _OPTIMIZED_ERRORS:
+        return _OPTIMIZED_ERRORS[service][0]
+    return java_name(client.meta.service_model.service_id.replace(" ", ""))
+
+
+def error_name(client, sdk: str | None, service: str, code: str) -> str:
+    """The error as Retry and Catch of a deployed machine see it, from the wire's error code."""
+    prefix = error_prefix(client, sdk, service)
+    optimized = not sdk and service in _OPTIMIZED_ERRORS
+    modelled = client.exceptions.from_code(code).__name__
+    if modelled in ("ClientError", "AccessDenied"):  # S3 has modelled AccessDenied only lately; AWS still says S3Exception
+        return f"{prefix}.{_OPTIMIZED_ERRORS[service][1] if optimized else prefix + 'Exception'}"
+    name = modelled if modelled.endswith("Exception") else modelled + "Exception"
+    return f"{prefix}.{name if optimized else java_name(name)}"
+
+
+def java_name(name: str) -> str:
+    """Acronyms as the second Java SDK writes them: `KMSAccessDenied` → `KmsAccessDenied`, `SQS` → `Sqs`."""
+    return re.sub(r"[A-Z]+(?![a-z])", lambda acronym: acronym[0].capitalize(), name)
+
+
+def executions_run_under_their_machines_role(original, execution_arn: str):
+    """AWS: an execution assumes its own machine's role, and fails if it can't; a nested one that of the nested machine.
+    MiniStack has no role at run time. Here: the role is noted where every thread of the execution finds it, and must exist
+    and trust Step Functions.
+    """
+    execution = stepfunctions._executions.get(execution_arn)
+    machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) if execution else None
+    if machine is None:
+        return original(execution_arn)
+    if refusal := role_cannot_be_assumed(machine["roleArn"], "states.amazonaws.com", machine["stateMachineArn"]):
+        return stepfunctions._fail_execution(execution, "States.Runtime", refusal)
+    execution["roleArn"] = machine["roleArn"]
+    _running.set(execution)
+    return original(execution_arn)
+
+
+def machines_need_a_role_that_trusts_step_functions(original, data: dict):
+    """AWS refuses to create or update a machine whose role Step Functions cannot assume (CreateStateMachine, AccessDenied), and
+    remembers the machine's tracing; MiniStack checks no trust and forgets `tracingConfiguration`, which Terraform then wants to
+    set again with every plan.
+    """
+    arn = data.get("stateMachineArn") or f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{data.get('name')}"
+    if "roleArn" in data and (refusal := role_cannot_be_assumed(data["roleArn"], "states.amazonaws.com", arn)):
+        return error_response_json("AccessDeniedException", refusal, 400)
+    response = original(data)
+    if response[0] == 200 and "tracingConfiguration" in data:
+        stepfunctions._state_machines[arn]["tracingConfiguration"] = data["tracingConfiguration"]
+    return response
+
+
+# --- Step Functions: executions --------------------------------------------------------------------------------------------
+
+def starting_twice_is_once(original, data: dict):
+    """AWS: StartExecution under the name of a running execution with the same input answers with that execution; with another
+    input, or after its end, *ExecutionAlreadyExists*; names have 1 to 80 characters, without white space, brackets, wildcards
+    and other specials (API reference). MiniStack refuses a name that exists in any case, and takes any name.
+    """
+    name = data.get("name")
+    if name is not None and (not 0 < len(name) <= 80 or re.search(r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]', name)):
+        return error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
+    machine = stepfunctions._state_machines.get(stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", "")))
+    if machine and name:
+        running = stepfunctions._executions.get(machine["stateMachineArn"].replace(":stateMachine:", ":execution:") + f":{name}")
+        if running and running["status"] == "RUNNING" and running["input"] == data.get("input", "{}"):
+            return json_response({"executionArn": running["executionArn"], "startDate": running["startDate"]})
+    return original(data)
+
+
+def machines_time_out(original, execution_arn: str):
+    """AWS: the machine's `TimeoutSeconds` ends the execution as TIMED_OUT, with no Catch run, and emits the status change.
+    MiniStack ignores it. Here: a timer ends the record; running tasks are abandoned, later ones refused.
+    """
+    execution = stepfunctions._executions.get(execution_arn)
+    machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) if execution else None
+    seconds = json.loads(machine["definition"]).get("TimeoutSeconds") if machine else None
+    if seconds is None:
+        return original(execution_arn)
+
+    def expire():
+        if execution["status"] == "RUNNING":
+            execution.update(status="TIMED_OUT", stopDate=stepfunctions.now_iso(), error="States.Timeout")
+            stepfunctions._add_event(execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {}})
+            stepfunctions._emit_execution_status_event(execution)
+
+    timer = threading.Timer(seconds, contextvars.copy_context().run, [expire])
+    timer.daemon = True
+    timer.start()
+    try:
+        return original(execution_arn)
+    finally:
+        timer.cancel()
+
+
+def ended_executions_stay_ended(original, execution: dict, error: str, cause: str):
+    """AWS: an execution that was aborted or timed out is never failed afterwards. MiniStack lets a late task do that."""
+    if execution["status"] == "RUNNING":
+        original(execution, error, cause)
+
+
+def payloads_are_limited(original, *arguments):
+    """AWS: a state that gives out more than 256 KiB ends the execution with `States.DataLimitExceeded` (Step Functions quotas).
+    MiniStack has no limit. Tasks' own results are checked where they arise.
+    """
+    output, following = original(*arguments)
+    refuse_large_payload(output, "The state")
+    return output, following
+
+
+def refuse_large_payload(payload, source: str):
+    """Raise `States.DataLimitExceeded` if the payload's JSON exceeds what a state may hold."""
+    if len(json.dumps(payload, ensure_ascii=False).encode()) > STATE_PAYLOAD_BYTES:
+        raise TaskError("States.DataLimitExceeded",
+                        f"{source} returned a result with a size exceeding the maximum number of bytes service limit.")
+
+
+def some_errors_escape_the_wildcards(original, error_equals: list, error: str) -> bool:
+    """AWS: `States.ALL` and `States.TaskFailed` catch neither `States.DataLimitExceeded` nor `States.Runtime` (Developer Guide,
+    "Error names"). MiniStack lets them.
+    """
+    if error in ("States.DataLimitExceeded", "States.Runtime"):
+        return error in error_equals
+    return original(error_equals, error)
+
+
+def distributed_maps_speak_jsonata(original, state: dict, raw_input, effective, iterator, execution: dict, ctx: dict):
+    """AWS: a Distributed Map under JSONata evaluates Items, ItemSelector, MaxConcurrency, Output and Assign; each child is an
+    execution that the machine's role must be allowed to start. MiniStack evaluates none of them and asks for no permission.
+    Here: the fields are evaluated before and after MiniStack's own run, which then sees a plain map.
+    """
+    running = _running.get()
+    denied = running and iam_evaluator.evaluate(
+        iam_evaluator.EvalContext(
+            principal_arn=running["roleArn"], principal_type="AssumedRole", principal_account=get_account_id(),
+            action="states:StartExecution", resource_arn=running["stateMachineArn"], region=get_region()),
+        iam_evaluator._gather_role_policies(running["roleArn"].rsplit("/", 1)[-1], get_account_id()),
+    ).decision != "Allow"
+    if denied:
+        raise TaskError("StepFunctions.AWSStepFunctionsException",
+                        f"{running['roleArn']} is not authorized to perform: states:StartExecution on resource: "
+                        f"{running['stateMachineArn']} (Status Code: 400; Error Code: AccessDeniedException)")
+    if stepfunctions._state_query_language(state, ctx) != "JSONata":
+        return original(state, raw_input, effective, iterator, execution, ctx)
+    items = stepfunctions._jsonata_state_field(state, "Items", "array", raw_input, ctx) if "Items" in state else raw_input
+    if "ItemSelector" in state:
+        items = [
+            stepfunctions._apply_jsonata_template(
+                state["ItemSelector"], raw_input, {**ctx, "Map": {"Item": {"Index": index, "Value": item}}})
+            for index, item in enumerate(items)
+        ]
+    plain = {key: value for key, value in state.items() if key not in ("Items", "ItemSelector", "Output", "Assign")}
+    if isinstance(state.get("MaxConcurrency"), str):
+        plain["MaxConcurrency"] = stepfunctions._jsonata_state_field(state, "MaxConcurrency", "number", raw_input, ctx)
+    results, following = original(plain, items, items, iterator, execution, ctx)
+    output = stepfunctions._apply_jsonata_output(state, raw_input, ctx, result=results, default=results)
+    stepfunctions._apply_state_assign(state, raw_input, ctx, result=results)
+    return output, following
+
+
+def map_children_are_executions_of_their_own(original, states, start_at, input_data, execution: dict, ctx: dict):
+    """AWS: a child of a Distributed Map has its own execution id and input, and sees none of the parent's variables (Developer
+    Guide, "Passing data between states with variables"). MiniStack's children share the parent's.
+    """
+    if execution.get("mapRunArn") and ctx["Execution"]["Id"] != execution["executionArn"]:
+        ctx["Execution"] = {"Id": execution["executionArn"], "Input": input_data, "Name": execution["name"],
+                            "StartTime": execution["startDate"]}
+        ctx["variables"] = {}
+    return original(states, start_at, input_data, execution, ctx)
+
+
+# --- Lambda ----------------------------------------------------------------------------------------------------------------
+
+class Failure(str):
+    """A failed invocation's message, carrying to `functions_fail_under_their_exceptions_name` what MiniStack drops on the way."""
+
+    error_type: str
+    trace: list[str]
+
+
+def workers_report_the_exceptions_class(script: str) -> str:
+    """MiniStack's worker script, telling the exception's class beside its message."""
+    told = script.replace('"error": str(e), "trace"', '"error": str(e), "type": type(e).__name__, "trace"').replace(
+        '"error": str(e)}', '"error": type(e).__name__ + ": " + str(e)}')
+    if told.count("type(e).__name__") != 2:
+        raise SystemExit("local.launcher: MiniStack's Lambda worker script is not the one this shim was written for.")
+    return told
+
+
+def invocations_keep_the_exceptions_class(original, worker, *arguments, **keywords) -> dict:
+    """First half of `functions_fail_under_their_exceptions_name`: put class and traceback into the message that travels on."""
+    result = original(worker, *arguments, **keywords)
+    if result.get("status") == "error":
+        failure = Failure(result["error"])
+        if "type" in result:
+            failure.error_type, failure.trace = result["type"], result["trace"].splitlines()
+        elif lambda_svc._RIE_TIMEOUT_TEXT_RE.fullmatch(failure):
+            failure.error_type, failure.trace = "Sandbox.Timedout", []
+        else:  # no word from the worker: it is dead
+            failure = Failure("RequestId: unknown Error: Runtime exited without providing a reason")
+            failure.error_type, failure.trace = "Runtime.ExitError", []
+        result["error"] = failure
+    return result
+
+
+def functions_fail_under_their_exceptions_name(original, function: dict, event, request_id: str) -> dict:
+    """AWS: `errorType` is the class of the exception; `Runtime.ExitError` if the process died, `Sandbox.Timedout` if it was
+    too slow, `Runtime.ImportModuleError` and `Runtime.HandlerNotFound` for code that doesn't load (Lambda Developer Guide,
+    "Understanding retry behavior", and Step Functions' ErrorEquals, which match on it). MiniStack says `Runtime.HandlerError`
+    for all but the time-out.
+    """
+    result = original(function, event, request_id)
+    body = result.get("body")
+    if not result.get("error") or not isinstance(body, dict):
+        return result
+    message = body["errorMessage"]
+    if isinstance(message, Failure):
+        body.update(errorMessage=message.replace("unknown", request_id, 1) if message.error_type == "Runtime.ExitError"
+                    else str(message), errorType=message.error_type, requestId=request_id, stackTrace=message.trace)
+    elif load := re.fullmatch(r"Worker init failed: (\w+): (.*)", message, re.S):
+        missing = {"ImportError": "ImportModuleError", "ModuleNotFoundError": "ImportModuleError",
+                   "AttributeError": "HandlerNotFound", "SyntaxError": "UserCodeSyntaxError"}.get(load[1])
+        body.update(errorMessage=load[2], errorType=f"Runtime.{missing}" if missing else load[1], requestId=request_id)
+    elif message.startswith("Worker process exited immediately"):
+        body["errorType"] = "Runtime.ExitError"
+    return result
+
+
+# --- IAM -------------------------------------------------------------------------------------------------------------------
+
+def loopback_counts_as_tls(original, source_ip: str, secure_transport: bool):
+    """AWS: clients come over TLS, and policies deny requests where `aws:SecureTransport` is false. The emulator speaks plain
+    HTTP to this machine only; a request that never leaves it is as private as TLS would make it.
+    """
+    return original(source_ip, secure_transport or ipaddress.ip_address(source_ip).is_loopback)
+
+
+SHIMS = (  # outermost last, where one function carries several
+    (stepfunctions, "_invoke_resource", tasks_are_calls_of_the_machines_role),
+    (stepfunctions, "_run_execution", machines_time_out),
+    (stepfunctions, "_run_execution", executions_run_under_their_machines_role),
+    (stepfunctions, "_create_state_machine", machines_need_a_role_that_trusts_step_functions),
+    (stepfunctions, "_update_state_machine", machines_need_a_role_that_trusts_step_functions),
+    (stepfunctions, "_start_execution", starting_twice_is_once),
+    (stepfunctions, "_fail_execution", ended_executions_stay_ended),
+    (stepfunctions, "_execute_task", payloads_are_limited),
+    (stepfunctions, "_execute_pass", payloads_are_limited),
+    (stepfunctions, "_execute_map", payloads_are_limited),
+    (stepfunctions, "_execute_parallel", payloads_are_limited),
+    (stepfunctions, "_error_matches", some_errors_escape_the_wildcards),
+    (stepfunctions, "_run_distributed_map", distributed_maps_speak_jsonata),
+    (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
+    (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
+    (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
+    (app, "pin_request_origin", loopback_counts_as_tls),
+)
+
+
+def install() -> None:
+    """Put every shim in place, or stop with the reason why this MiniStack is not the one they know."""
+    if (version := importlib.metadata.version("ministack")) != MINISTACK_VERSION:
+        raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
+                         f"Remedy: pip install ministack=={MINISTACK_VERSION}")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = workers_report_the_exceptions_class(lambda_runtime._PYTHON_WORKER_SCRIPT)
+    for owner, name, shim in SHIMS:
+        original = getattr(owner, name, None)
+        if not callable(original):
+            raise SystemExit(f"local.launcher: {owner.__name__}.{name} is gone from MiniStack; {shim.__name__} needs it.")
+        setattr(owner, name, wrapped(original, shim))
+
+
+def wrapped(original, shim):
+    """The original behind the shim, for functions and methods alike."""
+    @functools.wraps(original)
+    def call(*arguments, **keywords):
+        return shim(original, *arguments, **keywords)
+    return call
+
+
+def main() -> None:
+    """Install the shims and serve until told to stop."""
+    install()
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

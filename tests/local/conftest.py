@@ -1,0 +1,111 @@
+"""One embedded AWS for all tests of this folder, and a maker of the tiny things they need in it."""
+
+import io
+import itertools
+import json
+import textwrap
+import time
+import zipfile
+
+import pytest
+
+from local.emulator import Emulator
+
+ACCOUNT = "000000000000"
+
+
+@pytest.fixture(scope="session")
+def aws():
+    """The embedded AWS, IAM enforced, started once per test session."""
+    with Emulator(name="emulator-of-tests-local") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def make(aws):
+    """Makes roles, functions, machines with names that no other test uses."""
+    return Maker(aws)
+
+
+class Maker:
+    """Roles, functions, machines, executions: created as root, with boto3, directly."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, aws):
+        self.aws = aws
+
+    def name(self, kind: str) -> str:
+        return f"{kind}-{next(self._numbers)}"
+
+    def role(self, *statements: tuple[str, str], service: str = "states") -> str:
+        """ARN of a role that trusts the service and may do `(action, resource)` each, and nothing else."""
+        iam, name = self.aws.client("iam"), self.name("role")
+        trust = {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}]}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+        if statements:
+            policy = {"Version": "2012-10-17", "Statement": [
+                {"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in statements]}
+            iam.put_role_policy(RoleName=name, PolicyName="grants", PolicyDocument=json.dumps(policy))
+        return role["Arn"]
+
+    def function(self, code: str, *statements: tuple[str, str], timeout: int = 20, name: str | None = None) -> str:
+        """ARN of a function; `code` defines `handler(event, context)`."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("code.py", textwrap.dedent(code))
+        return self.aws.client("lambda").create_function(
+            FunctionName=name or self.name("function"), Runtime="python3.13", Handler="code.handler", Timeout=timeout,
+            Role=self.role(*statements, service="lambda"), Code={"ZipFile": archive.getvalue()})["FunctionArn"]
+
+    def bucket(self) -> str:
+        name = self.name("bucket")
+        self.aws.client("s3").create_bucket(Bucket=name)
+        return name
+
+    def table(self) -> str:
+        """Name of a table with the partition key `id`."""
+        name = self.name("table")
+        self.aws.client("dynamodb").create_table(
+            TableName=name, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}])
+        return name
+
+    def queue(self) -> tuple[str, str]:
+        """URL and ARN of a queue."""
+        sqs = self.aws.client("sqs")
+        url = sqs.create_queue(QueueName=self.name("queue"))["QueueUrl"]
+        return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+    def machine(self, role: str, states: dict, *, start: str | None = None, **top) -> str:
+        """ARN of a JSONata machine of these states; the first one starts."""
+        definition = {"QueryLanguage": "JSONata", "StartAt": start or next(iter(states)), "States": states, **top}
+        return self.aws.client("stepfunctions").create_state_machine(
+            name=self.name("machine"), definition=json.dumps(definition), roleArn=role)["stateMachineArn"]
+
+    def task(self, role: str, resource: str, arguments: dict, **state) -> str:
+        """ARN of a machine of one task."""
+        return self.machine(role, {"Task": {"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True, **state}})
+
+    def run(self, machine: str, given=None, *, seconds: float = 30) -> dict:
+        """Execute the machine and describe the ended execution, its output parsed."""
+        sfn = self.aws.client("stepfunctions")
+        arn = sfn.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))["executionArn"]
+        return self.ended(arn, seconds=seconds)
+
+    def ended(self, execution: str, *, seconds: float = 30) -> dict:
+        sfn = self.aws.client("stepfunctions")
+        described = poll(lambda: (found := sfn.describe_execution(executionArn=execution))["status"] != "RUNNING" and found, seconds)
+        if described["status"] == "SUCCEEDED":
+            described["output"] = json.loads(described["output"])
+        return described
+
+
+def poll(found, seconds: float = 30):
+    """What `found()` returns as soon as that is true; fails after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < deadline, f"nothing within {seconds} s"
+        time.sleep(0.05)
+    return result
