@@ -1,0 +1,29 @@
+"""The app: settings in, stacks out."""
+
+import os
+import sys
+from pathlib import Path
+
+from cdktf import App
+
+from settings import SettingsError, load, read_context
+from state_backend_stack import StateBackendStack
+from tap_stack import TapStack
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    try:
+        settings = load(read_context(HERE / "cdktf.json"), os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    app = App()
+    StateBackendStack(app, "state-backend", settings=settings.state_backend)
+    TapStack(app, "tap", settings=settings.tap)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1039 @@
+"""Reusable constructs. Each owns its AWS resource whole.
+
+Encryption, log group, dead-letter queue, alarm and tags come with the resource; defaults are secure; permissions leave
+through ``grant_*`` methods that take a role; what others need are attributes. Precedence of every property: the defaults
+here, then the caller, then what the construct must force.
+
+A role carries two policies. *Runtime* holds what the service itself needs to start (logs, traces, dead letters): AWS
+checks it while it creates a function, which therefore depends on it. *Grants* holds what the code does and stays outside
+the function's dependencies, so that a function and a state machine may know each other without a cycle. ARNs are built
+from names where possible: a first ``terraform plan`` then shows policies a person can read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import jsii
+from cdktf import (
+    Aspects,
+    AssetType,
+    IAspect,
+    ITerraformDependable,
+    LocalBackend,
+    S3Backend,
+    TerraformAsset,
+    TerraformOutput,
+    TerraformResourceLifecycle,
+    TerraformStack,
+)
+from constructs import Construct, IConstruct
+
+_PROVIDER = "cdktf_cdktf_provider_aws"
+if _PROVIDER not in sys.modules:
+    # The package's own __init__ imports all 1,500 resources: 27 s and 1 GB at every synth. A bare module with the same
+    # search path lets each resource be imported by itself. `bench/synth.py` measures the difference.
+    _spec = importlib.util.find_spec(_PROVIDER)
+    assert _spec is not None and _spec.submodule_search_locations is not None, f"{_PROVIDER} is not installed"
+    _bare = ModuleType(_PROVIDER)
+    _bare.__path__ = list(_spec.submodule_search_locations)
+    sys.modules[_PROVIDER] = _bare
+
+from cdktf_cdktf_provider_aws import (
+    cloudwatch_dashboard,
+    cloudwatch_event_rule,
+    cloudwatch_event_target,
+    cloudwatch_log_group,
+    cloudwatch_metric_alarm,
+    cloudwatch_query_definition,
+    data_aws_caller_identity,
+    data_aws_iam_policy_document,
+    data_aws_partition,
+    dynamodb_table,
+    iam_role,
+    iam_role_policy,
+    kms_alias,
+    kms_key,
+    lambda_function,
+    lambda_permission,
+    provider,
+    s3_bucket,
+    s3_bucket_lifecycle_configuration,
+    s3_bucket_logging,
+    s3_bucket_notification,
+    s3_bucket_ownership_controls,
+    s3_bucket_policy,
+    s3_bucket_public_access_block,
+    s3_bucket_server_side_encryption_configuration,
+    s3_bucket_versioning,
+    sfn_state_machine,
+    sns_topic,
+    sns_topic_policy,
+    sns_topic_subscription,
+    sqs_queue,
+    sqs_queue_policy,
+)
+
+from packaging import LambdaPackage
+from settings import CommonSettings
+
+Statement = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatement
+Condition = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementCondition
+Principals = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementPrincipals
+
+DAY = 24 * 3600
+
+
+# --- Stacks ---------------------------------------------------------------------------------------------------------
+
+
+class AwsStack(TerraformStack):
+    """A stack with its AWS provider, its remote state and its tags (C3, C6).
+
+    Constructs ask it for names, ARNs and the retention of data, so that no construct is told twice.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, settings: CommonSettings, project: str, remote_state: bool = True) -> None:
+        """``project`` is the value of the tag ``Project``; ``remote_state`` False keeps the state in a local file."""
+        super().__init__(scope, id_)
+        self.settings = settings
+        self.region = settings.aws_region
+        path_style = settings.s3_use_path_style or None
+        provider.AwsProvider(self, "aws", region=self.region, s3_use_path_style=path_style)
+        if remote_state:
+            backend = S3Backend(
+                self,
+                bucket=settings.state_bucket,
+                region=settings.state_bucket_region,
+                key=f"{settings.environment_suffix}/{id_}.tfstate",
+                dynamodb_table=settings.state_lock_table,
+                encrypt=True,
+            )
+            if path_style:
+                backend.add_override("use_path_style", True)
+        else:
+            LocalBackend(self, path=f"{settings.environment_suffix}-{id_}.tfstate")
+        self.account_id = data_aws_caller_identity.DataAwsCallerIdentity(self, "account").account_id
+        self.partition = data_aws_partition.DataAwsPartition(self, "partition").partition
+        Aspects.of(self).add(
+            _Tags(
+                {
+                    **settings.default_tags,
+                    "Environment": settings.environment_title,
+                    "Project": project,
+                    "Owner": settings.owner,
+                }
+            )
+        )
+
+    @staticmethod
+    def of_construct(construct: IConstruct) -> AwsStack:
+        """The stack a construct stands in. Raises TypeError outside an AwsStack."""
+        stack = TerraformStack.of(construct)
+        if not isinstance(stack, AwsStack):
+            raise TypeError(f"{construct.node.path}: these constructs need an AwsStack, not a {type(stack).__name__}")
+        return stack
+
+    def name(self, base: str, limit: int = 64) -> str:
+        """``base`` as this environment calls it, in at most ``limit`` characters (C5c)."""
+        return self.settings.name(base, limit)
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account and region, built from its name."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def output(self, name: str, value: str, description: str) -> None:
+        """An output of the stack: an interface, so its name is exactly ``name`` (C11)."""
+        TerraformOutput(self, name, value=value, description=description)
+
+    def console_url(self, path: str) -> str:
+        """A page of the AWS console in this stack's region."""
+        return f"https://{self.region}.console.aws.amazon.com/{path}"
+
+
+@jsii.implements(IAspect)
+class _Tags:
+    """Writes the stack's tags into every taggable resource, where a reader of the JSON sees them (C6)."""
+
+    def __init__(self, tags: Mapping[str, str]) -> None:
+        self._tags = dict(tags)
+
+    def visit(self, node: IConstruct) -> None:
+        if hasattr(type(node), "tags_input"):
+            resource: Any = node
+            resource.tags = self._tags | (resource.tags_input or {})
+
+
+# --- IAM ------------------------------------------------------------------------------------------------------------
+
+
+class PolicyDocument(Construct):
+    """A policy as a data source, which policy scanners can read, and to which statements may be added at any time."""
+
+    def __init__(self, scope: Construct, id_: str) -> None:
+        super().__init__(scope, id_)
+        self._statements: list[Statement] = []
+        self._document = data_aws_iam_policy_document.DataAwsIamPolicyDocument(self, "document")
+        self.json = self._document.json
+
+    def allow(
+        self,
+        sid: str,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        *,
+        principals: Principals | None = None,
+        conditions: Sequence[Condition] = (),
+    ) -> None:
+        self._add(Statement(sid=sid, actions=list(actions), resources=list(resources), **_optional(principals, conditions)))
+
+    def deny_without_tls(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Refuse every request that does not come over TLS (C7)."""
+        self._add(
+            Statement(
+                sid="DenyWithoutTls",
+                effect="Deny",
+                actions=list(actions),
+                resources=list(resources),
+                **_optional(
+                    Principals(type="*", identifiers=["*"]),
+                    [Condition(test="Bool", variable="aws:SecureTransport", values=["false"])],
+                ),
+            )
+        )
+
+    def _add(self, statement: Statement) -> None:
+        self._statements.append(statement)
+        self._document.put_statement(self._statements)
+
+
+def _optional(principals: Principals | None, conditions: Sequence[Condition]) -> dict[str, Any]:
+    return {
+        **({"principals": [principals]} if principals else {}),
+        **({"condition": list(conditions)} if conditions else {}),
+    }
+
+
+class Role(Construct):
+    """A role for one AWS service principal in this account, with its runtime and its grants policy.
+
+    Each policy appears with its first statement.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, service: str, description: str) -> None:
+        """``service`` is the principal, such as ``lambda.amazonaws.com``. Names: 64 characters."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        trust = PolicyDocument(self, "trust")
+        # Lambda alone sends no aws:SourceAccount when it assumes an execution role; every other service must act for
+        # this account (the confused deputy, IAM user guide).
+        own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id])
+        trust._add(
+            Statement(
+                sid="Assume",
+                actions=["sts:AssumeRole"],
+                **_optional(
+                    Principals(type="Service", identifiers=[service]),
+                    [] if service == "lambda.amazonaws.com" else [own_account],
+                ),
+            )
+        )
+        self._role = iam_role.IamRole(
+            self, "role", name=stack.name(name), description=description, assume_role_policy=trust.json
+        )
+        self.arn = self._role.arn
+        self._policies: dict[str, PolicyDocument] = {}
+        self._attachments: dict[str, iam_role_policy.IamRolePolicy] = {}
+
+    @property
+    def runtime(self) -> list[ITerraformDependable]:
+        """What must stand before AWS is asked whether the role suffices to start."""
+        return [attachment for kind, attachment in self._attachments.items() if kind == "runtime"]
+
+    @property
+    def policies(self) -> list[ITerraformDependable]:
+        """Everything permitted so far: what must stand before the first call."""
+        return list(self._attachments.values())
+
+    def allow_runtime(self, sid: str, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Permit what the service needs to start and to report."""
+        self._policy("runtime").allow(sid, actions, resources)
+
+    def allow(
+        self, sid: str, actions: Sequence[str], resources: Sequence[str], *, conditions: Sequence[Condition] = ()
+    ) -> None:
+        """Permit what the code does. Called by the ``grant_*`` methods."""
+        self._policy("grants").allow(sid, actions, resources, conditions=conditions)
+
+    def _policy(self, kind: Literal["runtime", "grants"]) -> PolicyDocument:
+        if kind not in self._policies:
+            self._policies[kind] = PolicyDocument(self, kind)
+            self._attachments[kind] = iam_role_policy.IamRolePolicy(
+                self, f"{kind}_policy", name=kind, role=self._role.id, policy=self._policies[kind].json
+            )
+        return self._policies[kind]
+
+
+# --- Alarms and what people look at ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A CloudWatch metric. ``id_`` names it in an alarm's expression."""
+
+    id_: str
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str = "Sum"
+
+
+class Alarm(Construct):
+    """An alarm on an expression over metrics; missing data is no alarm. Fires and recovers to the topic."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        expression: str,
+        metrics: Sequence[Metric],
+        topic: Topic,
+        above: float | Decimal,
+        period_seconds: int,
+        label: str,
+    ) -> None:
+        """In alarm when ``expression`` is strictly above ``above`` in one period. ``description`` names the command that
+        answers it (E10)."""
+        super().__init__(scope, id_)
+        query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
+        metric = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQueryMetric
+        cloudwatch_metric_alarm.CloudwatchMetricAlarm(
+            self,
+            "alarm",
+            alarm_name=AwsStack.of_construct(self).name(name, 255),
+            alarm_description=description,
+            comparison_operator="GreaterThanThreshold",
+            threshold=float(above),
+            evaluation_periods=1,
+            treat_missing_data="notBreaching",
+            alarm_actions=[topic.arn],
+            ok_actions=[topic.arn],
+            metric_query=[
+                query(id="result", expression=expression, label=label, return_data=True),
+                *(
+                    query(
+                        id=each.id_,
+                        metric=metric(
+                            namespace=each.namespace,
+                            metric_name=each.name,
+                            dimensions=dict(each.dimensions),
+                            period=period_seconds,
+                            stat=each.statistic,
+                        ),
+                    )
+                    for each in metrics
+                ),
+            ],
+        )
+
+
+class Dashboard(Construct):
+    """A CloudWatch dashboard: rows of graphs, each a title and the metrics it draws."""
+
+    _WIDTH, _HEIGHT = 24, 6
+
+    def __init__(
+        self, scope: Construct, id_: str, *, name: str, rows: Sequence[Sequence[tuple[str, Sequence[Metric]]]]
+    ) -> None:
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name, 255)
+        widgets = []
+        for y, row in enumerate(rows):
+            width = self._WIDTH // len(row)
+            for x, (title, metrics) in enumerate(row):
+                widgets.append(
+                    {
+                        "type": "metric",
+                        "x": x * width,
+                        "y": y * self._HEIGHT,
+                        "width": width,
+                        "height": self._HEIGHT,
+                        "properties": {
+                            "title": title,
+                            "region": stack.region,
+                            "period": 300,
+                            "view": "timeSeries",
+                            "metrics": [
+                                [m.namespace, m.name, *(part for pair in m.dimensions.items() for part in pair), {"stat": m.statistic}]
+                                for m in metrics
+                            ],
+                        },
+                    }
+                )
+        cloudwatch_dashboard.CloudwatchDashboard(
+            self, "dashboard", dashboard_name=full_name, dashboard_body=json.dumps({"widgets": widgets})
+        )
+        self.url = stack.console_url(f"cloudwatch/home?region={stack.region}#dashboards/dashboard/{full_name}")
+
+
+class LogGroup(Construct):
+    """A log group with retention, made by Terraform so that it is never made without (C9)."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str) -> None:
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        self.group = cloudwatch_log_group.CloudwatchLogGroup(
+            self, "group", name=name, retention_in_days=stack.settings.log_retention_days
+        )
+        self.name = name
+        self.streams_arn = stack.arn("logs", f"log-group:{name}:*")
+
+
+class LogsQuery(Construct):
+    """A saved Logs Insights query over some log groups (C9)."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, groups: Sequence[LogGroup], query: str) -> None:
+        super().__init__(scope, id_)
+        cloudwatch_query_definition.CloudwatchQueryDefinition(
+            self,
+            "query",
+            name=AwsStack.of_construct(self).name(name, 255),
+            log_group_names=[group.name for group in groups],
+            query_string=query,
+        )
+
+
+# --- SNS and SQS ----------------------------------------------------------------------------------------------------
+
+
+class Topic(Construct):
+    """A topic encrypted with its own key, which CloudWatch alarms and granted publishers may use (E9).
+
+    The key is customer-managed because an alarm silently fails to publish to a topic under ``alias/aws/sns`` (CloudWatch
+    user guide, "Notifying users on alarm changes").
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, emails: Sequence[str] = ()) -> None:
+        """Topic names: 256 characters. Each address of ``emails`` must confirm its subscription once."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name, 256)
+        own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id])
+        alarms = Principals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
+
+        key_policy = PolicyDocument(self, "key_policy")
+        # In a key policy the resource "*" is this key alone. The account may administer and delegate it; no action is
+        # a wildcard, and PutKeyPolicy keeps the key from locking its owner out (KMS developer guide).
+        key_policy.allow(
+            "AccountAdministersAndDelegates",
+            KEY_ADMINISTRATION,
+            ["*"],
+            principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
+        )
+        key_policy.allow(
+            "AlarmsEncrypt", ["kms:Decrypt", "kms:GenerateDataKey"], ["*"], principals=alarms, conditions=[own_account]
+        )
+        self._key = kms_key.KmsKey(
+            self,
+            "key",
+            description=f"Encrypts the topic {full_name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=7,
+            policy=key_policy.json,
+        )
+        kms_alias.KmsAlias(self, "key_alias", name=f"alias/{full_name}", target_key_id=self._key.key_id)
+
+        self._topic = sns_topic.SnsTopic(self, "topic", name=full_name, kms_master_key_id=self._key.arn)
+        self.name = full_name
+        self.arn = stack.arn("sns", full_name)
+        policy = PolicyDocument(self, "policy")
+        policy.allow("AlarmsPublish", ["sns:Publish"], [self.arn], principals=alarms, conditions=[own_account])
+        policy.deny_without_tls(["sns:Publish"], [self.arn])
+        sns_topic_policy.SnsTopicPolicy(self, "topic_policy", arn=self._topic.arn, policy=policy.json)
+        for number, email in enumerate(emails):
+            sns_topic_subscription.SnsTopicSubscription(
+                self, f"email_{number}", topic_arn=self._topic.arn, protocol="email", endpoint=email
+            )
+
+    def grant_publish(self, role: Role) -> None:
+        """Publishing to an encrypted topic takes the topic and its key."""
+        role.allow("Announce", ["sns:Publish"], [self.arn])
+        role.allow("AnnounceEncrypted", ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.arn])
+
+
+KEY_ADMINISTRATION = (
+    "kms:CancelKeyDeletion",
+    "kms:CreateAlias",
+    "kms:Decrypt",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:DisableKey",
+    "kms:DisableKeyRotation",
+    "kms:EnableKey",
+    "kms:EnableKeyRotation",
+    "kms:GenerateDataKey",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListAliases",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+
+
+class DeadLetterQueue(Construct):
+    """Where undeliverable events wait, 14 days, encrypted by SQS (EventBridge cannot use ``alias/aws/sqs``), with an
+    alarm on the first visible message (C10)."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, of: str, topic: Topic) -> None:
+        """``of`` says in words whose dead letters these are. Queue names: 80 characters."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name, 80)
+        self.arn = stack.arn("sqs", full_name)
+        self.name = full_name
+        self.queue = sqs_queue.SqsQueue(
+            self, "queue", name=full_name, message_retention_seconds=14 * DAY, sqs_managed_sse_enabled=True
+        )
+        self._policy = PolicyDocument(self, "policy")
+        self._policy.deny_without_tls(["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"], [self.arn])
+        sqs_queue_policy.SqsQueuePolicy(self, "queue_policy", queue_url=self.queue.url, policy=self._policy.json)
+        self.depth = Metric(
+            # Counts failed deliveries too, which NumberOfMessagesSent does not (SQS developer guide).
+            "depth", "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": full_name}, "Maximum"
+        )
+        Alarm(
+            self,
+            "alarm",
+            name=f"{name}-not-empty",
+            description=f"Events of {of} could not be delivered. Look: aws sqs receive-message --region {stack.region} "
+            f"--max-number-of-messages 10 --queue-url {self.queue.url}",
+            expression="depth",
+            metrics=[self.depth],
+            topic=topic,
+            above=0,
+            period_seconds=60,
+            label="dead letters",
+        )
+
+    def grant_send_at_runtime(self, role: Role) -> None:
+        role.allow_runtime("DeadLetters", ["sqs:SendMessage"], [self.arn])
+
+    def accept_from_rule(self, rule_arn: str) -> None:
+        """Let one EventBridge rule put here what it cannot deliver."""
+        self._policy.allow(
+            "UndeliverableEvents",
+            ["sqs:SendMessage"],
+            [self.arn],
+            principals=Principals(type="Service", identifiers=["events.amazonaws.com"]),
+            conditions=[Condition(test="ArnEquals", variable="aws:SourceArn", values=[rule_arn])],
+        )
+
+
+# --- S3 -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LifecycleRule:
+    """One lifecycle rule on a prefix. Days count from creation, for old versions from being replaced."""
+
+    id_: str
+    prefix: str = ""
+    expire_after_days: int | None = None
+    archive_after_days: int | None = None
+    """Move to storage class GLACIER, small objects too: a filter by size lifts S3's default of 128 KB."""
+    old_versions_after_days: int | None = None
+    abort_uploads_after_days: int | None = None
+    remove_expired_delete_markers: bool = False
+
+
+class Bucket(Construct):
+    """A private bucket: versioned, SSE-S3, TLS only, public access blocked, owner-enforced, with access logs (C7)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        lifecycle: Sequence[LifecycleRule],
+        access_logs: AccessLogBucket | None,
+    ) -> None:
+        """``name`` is final, since bucket names are global. ``access_logs`` None is for a log bucket itself."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        keep = stack.settings.keeps_data
+        self.name = name
+        self.arn = f"arn:{stack.partition}:s3:::{name}"
+        self._bucket = s3_bucket.S3Bucket(
+            self,
+            "bucket",
+            bucket=name,
+            force_destroy=not keep,
+            lifecycle=TerraformResourceLifecycle(prevent_destroy=True) if keep else None,
+        )
+        bucket = self.id = self._bucket.id
+        self._versioning = s3_bucket_versioning.S3BucketVersioningA(
+            self,
+            "versioning",
+            bucket=bucket,
+            versioning_configuration=s3_bucket_versioning.S3BucketVersioningVersioningConfiguration(status="Enabled"),
+        )
+        by_default = s3_bucket_server_side_encryption_configuration
+        by_default.S3BucketServerSideEncryptionConfigurationA(
+            self,
+            "encryption",
+            bucket=bucket,
+            rule=[
+                by_default.S3BucketServerSideEncryptionConfigurationRuleA(
+                    apply_server_side_encryption_by_default=by_default.S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
+                        sse_algorithm="AES256"
+                    )
+                )
+            ],
+        )
+        s3_bucket_public_access_block.S3BucketPublicAccessBlock(
+            self,
+            "public_access",
+            bucket=bucket,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+        )
+        s3_bucket_ownership_controls.S3BucketOwnershipControls(
+            self,
+            "ownership",
+            bucket=bucket,
+            rule=s3_bucket_ownership_controls.S3BucketOwnershipControlsRule(object_ownership="BucketOwnerEnforced"),
+        )
+        self.policy = PolicyDocument(self, "policy")
+        self.policy.deny_without_tls(["s3:*"], [self.arn, f"{self.arn}/*"])
+        s3_bucket_policy.S3BucketPolicy(self, "bucket_policy", bucket=bucket, policy=self.policy.json)
+        if lifecycle:
+            s3_bucket_lifecycle_configuration.S3BucketLifecycleConfiguration(
+                self,
+                "lifecycle",
+                bucket=bucket,
+                rule=[_lifecycle_rule(rule) for rule in lifecycle],
+                depends_on=[self._versioning],
+            )
+        if access_logs:
+            s3_bucket_logging.S3BucketLoggingA(
+                self, "logging", bucket=bucket, target_bucket=access_logs.id, target_prefix=f"{name}/"
+            )
+            access_logs.accept_from(self)
+        self._notify_after: list[str] = [self._versioning.fqn]
+        self._notified: list[s3_bucket_notification.S3BucketNotificationLambdaFunction] = []
+        self._notification: s3_bucket_notification.S3BucketNotification | None = None
+
+    # S3's conditional writes and deletes on an ETag need GetObject beside PutObject or DeleteObject (S3 user guide,
+    # "How to perform conditional deletes"), and so does HEAD of the current version.
+
+    def grant_read_version(self, role: Role, keys: str) -> None:
+        role.allow("ReadVersions" + _sid(keys), ["s3:GetObjectVersion"], [f"{self.arn}/{keys}"])
+
+    def grant_remove_if_current(self, role: Role, keys: str) -> None:
+        """Hide the current version behind a delete marker, if it is still the one seen. No version can be deleted."""
+        role.allow("RemoveIfCurrent" + _sid(keys), ["s3:DeleteObject", "s3:GetObject"], [f"{self.arn}/{keys}"])
+
+    def grant_write(self, role: Role, keys: str) -> None:
+        role.allow("Write" + _sid(keys), ["s3:PutObject"], [f"{self.arn}/{keys}"])
+
+    def grant_publish(self, role: Role, keys: str) -> None:
+        """Write conditionally, in one piece or in parts, and give an unfinished upload up."""
+        actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+        role.allow("Publish" + _sid(keys), actions, [f"{self.arn}/{keys}"])
+
+    def grant_list(self, role: Role) -> None:
+        """With it a missing object is 404; without it 403, as if it were denied."""
+        role.allow("MissingIsNotDenied", ["s3:ListBucket"], [self.arn])
+
+    def notify(self, function: Function, *, prefix: str, after: Sequence[ITerraformDependable] = ()) -> None:
+        """Invoke ``function`` for every object created under ``prefix``; ``after`` must stand before the first event.
+
+        Without versioning an event's version id would be ``null`` and every replacement look like a duplicate.
+        """
+        stack = AwsStack.of_construct(self)
+        permission = function.permit("s3.amazonaws.com", source_arn=self.arn, source_account=stack.account_id)
+        self._notified.append(
+            s3_bucket_notification.S3BucketNotificationLambdaFunction(
+                lambda_function_arn=function.arn, events=["s3:ObjectCreated:*"], filter_prefix=prefix
+            )
+        )
+        if self._notification is None:  # a bucket has one notification configuration
+            self._notification = s3_bucket_notification.S3BucketNotification(self, "notification", bucket=self._bucket.id)
+        self._notification.put_lambda_function(self._notified)
+        self._notify_after += [each.fqn for each in (permission, *after)]
+        self._notification.depends_on = self._notify_after
+
+
+class AccessLogBucket(Bucket):
+    """The bucket that receives the access logs of the stack's other buckets; they expire."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, keep_days: int = 90) -> None:
+        super().__init__(
+            scope,
+            id_,
+            name=name,
+            access_logs=None,
+            lifecycle=[
+                LifecycleRule("expire", expire_after_days=keep_days, old_versions_after_days=1, abort_uploads_after_days=1)
+            ],
+        )
+
+    def accept_from(self, bucket: Bucket) -> None:
+        """Let S3's log delivery write the logs of one bucket of this account, under that bucket's name."""
+        account = AwsStack.of_construct(self).account_id
+        self.policy.allow(
+            "AccessLogs" + _sid(bucket.node.id),
+            ["s3:PutObject"],
+            [f"{self.arn}/{bucket.name}/*"],
+            principals=Principals(type="Service", identifiers=["logging.s3.amazonaws.com"]),
+            conditions=[
+                Condition(test="ArnEquals", variable="aws:SourceArn", values=[bucket.arn]),
+                Condition(test="StringEquals", variable="aws:SourceAccount", values=[account]),
+            ],
+        )
+
+
+def _sid(text: str) -> str:
+    """A statement id from a pattern: letters and digits only."""
+    return "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", text))
+
+
+def _lifecycle_rule(rule: LifecycleRule) -> s3_bucket_lifecycle_configuration.S3BucketLifecycleConfigurationRule:
+    of = s3_bucket_lifecycle_configuration
+    parts: dict[str, Any] = {}
+    if rule.expire_after_days or rule.remove_expired_delete_markers:
+        parts["expiration"] = [
+            of.S3BucketLifecycleConfigurationRuleExpiration(
+                days=rule.expire_after_days, expired_object_delete_marker=rule.remove_expired_delete_markers or None
+            )
+        ]
+    if rule.old_versions_after_days:
+        parts["noncurrent_version_expiration"] = [
+            of.S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=rule.old_versions_after_days)
+        ]
+    if rule.abort_uploads_after_days:
+        parts["abort_incomplete_multipart_upload"] = [
+            of.S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(
+                days_after_initiation=rule.abort_uploads_after_days
+            )
+        ]
+    matching = of.S3BucketLifecycleConfigurationRuleFilter(prefix=rule.prefix)
+    if rule.archive_after_days:
+        parts["transition"] = [
+            of.S3BucketLifecycleConfigurationRuleTransition(days=rule.archive_after_days, storage_class="GLACIER")
+        ]
+        any_size = of.S3BucketLifecycleConfigurationRuleFilterAnd(prefix=rule.prefix, object_size_greater_than=1)
+        matching = of.S3BucketLifecycleConfigurationRuleFilter(and_=[any_size])
+    return of.S3BucketLifecycleConfigurationRule(id=rule.id_, status="Enabled", filter=[matching], **parts)
+
+
+# --- DynamoDB -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Key:
+    """Partition and sort key, both strings."""
+
+    partition: str
+    sort: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [self.partition] + ([self.sort] if self.sort else [])
+
+
+class Table(Construct):
+    """An on-demand table, encrypted with the AWS-managed KMS key, with point-in-time recovery (E8b)."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, key: Key, indexes: Mapping[str, Key] | None = None) -> None:
+        """``indexes`` project every attribute. Names: 255 characters."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        keep = stack.settings.keeps_data
+        indexes = indexes or {}
+        full_name = stack.name(name, 255)
+        attributes = dict.fromkeys([*key.names, *(name for index in indexes.values() for name in index.names)])
+        self.name = full_name
+        self.arn = stack.arn("dynamodb", f"table/{full_name}")
+        self._table = dynamodb_table.DynamodbTable(
+            self,
+            "table",
+            name=full_name,
+            billing_mode="PAY_PER_REQUEST",
+            hash_key=key.partition,
+            range_key=key.sort,
+            attribute=[dynamodb_table.DynamodbTableAttribute(name=attribute, type="S") for attribute in attributes],
+            global_secondary_index=[
+                dynamodb_table.DynamodbTableGlobalSecondaryIndex(
+                    name=index_name, hash_key=index.partition, range_key=index.sort, projection_type="ALL"
+                )
+                for index_name, index in indexes.items()
+            ]
+            or None,
+            server_side_encryption=dynamodb_table.DynamodbTableServerSideEncryption(enabled=True),
+            point_in_time_recovery=dynamodb_table.DynamodbTablePointInTimeRecovery(enabled=True),
+            deletion_protection_enabled=keep,
+            lifecycle=TerraformResourceLifecycle(prevent_destroy=True) if keep else None,
+        )
+
+    def grant_put(self, role: Role) -> None:
+        role.allow("Put" + _sid(self.node.id), ["dynamodb:PutItem"], [self.arn])
+
+    def grant_update(self, role: Role) -> None:
+        role.allow("Update" + _sid(self.node.id), ["dynamodb:UpdateItem"], [self.arn])
+
+
+# --- Lambda ---------------------------------------------------------------------------------------------------------
+
+
+class Function(Construct):
+    """A Lambda function with its role, log group, traces, dead-letter queue and error-rate alarm (C9, C10, E6, E10)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        package: LambdaPackage,
+        handler: str,
+        environment: Mapping[str, str],
+        timeout_seconds: int,
+        memory_mb: int,
+        error_rate_percent: Decimal,
+        topic: Topic,
+        reserved_concurrency: int | None = None,
+    ) -> None:
+        """``timeout_seconds`` up to 900; ``memory_mb`` 1,769 is one vCPU. Names: 64 characters."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name)
+        self.name = full_name
+        self.arn = stack.arn("lambda", f"function:{full_name}")
+        self.log_group = LogGroup(self, "logs", name=f"/aws/lambda/{full_name}")
+        self.dead_letters = DeadLetterQueue(
+            self, "dead_letters", name=f"{name}-dlq", of=f"the function {full_name}", topic=topic
+        )
+        self.role = Role(
+            self, "role", name=name, service="lambda.amazonaws.com", description=f"Runs the function {full_name}"
+        )
+        self.role.allow_runtime("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.streams_arn])
+        self.role.allow_runtime("Traces", X_RAY_WRITE, ["*"])  # X-Ray knows no narrower resource
+        self.dead_letters.grant_send_at_runtime(self.role)
+        code = TerraformAsset(self, "code", path=str(package.path), type=AssetType.FILE)
+        self._function = lambda_function.LambdaFunction(
+            self,
+            "function",
+            function_name=full_name,
+            description=description,
+            role=self.role.arn,
+            runtime="python3.13",
+            architectures=["arm64"],
+            handler=handler,
+            filename=code.path,
+            source_code_hash=package.source_code_hash,
+            timeout=timeout_seconds,
+            memory_size=memory_mb,
+            reserved_concurrent_executions=reserved_concurrency,
+            environment=lambda_function.LambdaFunctionEnvironment(variables=dict(environment)),
+            dead_letter_config=lambda_function.LambdaFunctionDeadLetterConfig(target_arn=self.dead_letters.arn),
+            tracing_config=lambda_function.LambdaFunctionTracingConfig(mode="Active"),
+            depends_on=[*self.role.runtime, self.log_group.group, self.dead_letters.queue],
+        )
+        self.errors, self.invocations, self.throttles = (
+            Metric(metric.lower(), "AWS/Lambda", metric, {"FunctionName": full_name})
+            for metric in ("Errors", "Invocations", "Throttles")
+        )
+        self.duration = Metric("duration", "AWS/Lambda", "Duration", {"FunctionName": full_name}, "p95")
+        Alarm(
+            self,
+            "error_rate",
+            name=f"{name}-error-rate",
+            description=f"More than {error_rate_percent} % of the invocations of {full_name} fail. Look: aws logs tail "
+            f"{self.log_group.name} --region {stack.region} --since 1h --filter-pattern ERROR",
+            expression="IF(invocations > 0, 100 * errors / invocations, 0)",
+            metrics=[self.errors, self.invocations],
+            topic=topic,
+            above=error_rate_percent,
+            period_seconds=300,
+            label="errors / invocations, per cent",
+        )
+
+    def grant_invoke(self, role: Role) -> None:
+        role.allow("Invoke" + _sid(self.node.id), ["lambda:InvokeFunction"], [self.arn])
+
+    def permit(self, service: str, *, source_arn: str, source_account: str) -> ITerraformDependable:
+        """Let an AWS service invoke the function on behalf of one resource of this account."""
+        return lambda_permission.LambdaPermission(
+            self,
+            "permit_" + service.split(".")[0],
+            statement_id=_sid(service),
+            action="lambda:InvokeFunction",
+            function_name=self._function.function_name,
+            principal=service,
+            source_arn=source_arn,
+            source_account=source_account,
+        )
+
+
+X_RAY_WRITE = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+
+
+# --- Step Functions and EventBridge ---------------------------------------------------------------------------------
+
+
+class StateMachine(Construct):
+    """A standard state machine from an Amazon States Language file, with its role, log group, traces and alarm."""
+
+    _LOG_DELIVERY = (
+        "logs:CreateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:GetLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:UpdateLogDelivery",
+    )
+    _X_RAY = (*X_RAY_WRITE, "xray:GetSamplingRules", "xray:GetSamplingTargets")
+
+    def __init__(
+        self, scope: Construct, id_: str, *, name: str, definition: Path, substitutions: Mapping[str, str], topic: Topic
+    ) -> None:
+        """``substitutions`` fill the file's ``${Placeholders}``. Raises ValueError for one too many or too few.
+
+        Names: 80 characters. The ARN is built from the name, so that a function the machine calls may know it.
+        """
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name, 80)
+        self.name = full_name
+        self.arn = self.arn_of(stack, name)
+        # Log delivery writes one shared resource policy, and only this prefix keeps it from growing past its limit
+        # (Step Functions developer guide, "Logging using CloudWatch Logs").
+        self.log_group = LogGroup(self, "logs", name=f"/aws/vendedlogs/states/{full_name}")
+        self.role = Role(
+            self, "role", name=name, service="states.amazonaws.com", description=f"Runs the state machine {full_name}"
+        )
+        self.role.allow_runtime("LogDelivery", self._LOG_DELIVERY, ["*"])  # log delivery knows no narrower resource
+        self.role.allow_runtime("Traces", self._X_RAY, ["*"])  # nor does X-Ray
+        self.machine = sfn_state_machine.SfnStateMachine(
+            self,
+            "machine",
+            name=full_name,
+            role_arn=self.role.arn,
+            definition=fill_placeholders(definition, substitutions),
+            tracing_configuration=sfn_state_machine.SfnStateMachineTracingConfiguration(enabled=True),
+            logging_configuration=sfn_state_machine.SfnStateMachineLoggingConfiguration(
+                level="ALL",
+                include_execution_data=True,
+                log_destination=self.log_group.streams_arn,
+            ),
+            depends_on=[*self.role.runtime, self.log_group.group],
+        )
+        self.succeeded, self.failed, self.timed_out, self.aborted = (
+            Metric(metric.lower(), "AWS/States", f"Executions{metric}", {"StateMachineArn": self.arn})
+            for metric in ("Succeeded", "Failed", "TimedOut", "Aborted")
+        )
+        Alarm(
+            self,
+            "not_succeeded",
+            name=f"{name}-executions-failed",
+            description=f"Executions of {full_name} failed, timed out or were aborted. Look: aws stepfunctions "
+            f"list-executions --region {stack.region} --state-machine-arn {self.arn} --status-filter FAILED "
+            "(or TIMED_OUT, ABORTED)",
+            expression="failed + timedout + aborted",
+            metrics=[self.failed, self.timed_out, self.aborted],
+            topic=topic,
+            above=0,
+            period_seconds=60,
+            label="executions that did not succeed",
+        )
+
+    @staticmethod
+    def arn_of(stack: AwsStack, name: str) -> str:
+        """The ARN of the machine that is, or will be, called ``name``: breaks the cycle machine ↔ function."""
+        return stack.arn("states", f"stateMachine:{stack.name(name, 80)}")
+
+    def grant_start(self, role: Role) -> None:
+        role.allow("Start" + _sid(self.node.id), ["states:StartExecution"], [self.arn])
+
+
+def fill_placeholders(definition: Path, substitutions: Mapping[str, str]) -> str:
+    """The text of an ASL file with every ``${Placeholder}`` replaced.
+
+    Raises ValueError if the file names a placeholder that has no value, or a value has no placeholder.
+    """
+    text = definition.read_text(encoding="utf-8")
+    wanted = set(re.findall(r"\$\{(\w+)\}", text))
+    if wanted != set(substitutions):
+        raise ValueError(
+            f"{definition.name}: placeholders {sorted(wanted)} and substitutions {sorted(substitutions)} must be the same"
+        )
+    document = json.loads(text)  # compact and validated: a change of white space in the file is no change of the machine
+    compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return re.sub(r"\$\{(\w+)\}", lambda match: substitutions[match[1]], compact)
+
+
+class EventRule(Construct):
+    """An EventBridge rule that starts a state machine; what cannot be delivered waits in a dead-letter queue (C10)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        pattern: Mapping[str, Any],
+        target: StateMachine,
+        topic: Topic,
+    ) -> None:
+        """``pattern`` is matched on the default event bus. Names: 64 characters."""
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        full_name = stack.name(name)
+        rule_arn = stack.arn("events", f"rule/{full_name}")
+        rule = cloudwatch_event_rule.CloudwatchEventRule(
+            self, "rule", name=full_name, description=description, event_pattern=json.dumps(pattern)
+        )
+        self.dead_letters = DeadLetterQueue(self, "dead_letters", name=f"{name}-dlq", of=f"the rule {full_name}", topic=topic)
+        self.dead_letters.accept_from_rule(rule_arn)
+        role = Role(
+            self, "role", name=f"{name}-rule", service="events.amazonaws.com", description=f"Delivers for the rule {full_name}"
+        )
+        target.grant_start(role)
+        cloudwatch_event_target.CloudwatchEventTarget(
+            self,
+            "target",
+            rule=rule.name,
+            arn=target.machine.arn,
+            role_arn=role.arn,
+            dead_letter_config=cloudwatch_event_target.CloudwatchEventTargetDeadLetterConfig(arn=self.dead_letters.arn),
+            retry_policy=cloudwatch_event_target.CloudwatchEventTargetRetryPolicy(
+                maximum_event_age_in_seconds=DAY, maximum_retry_attempts=185
+            ),
+            depends_on=[self.dead_letters.queue, *role.policies],
+        )

@@ -1,0 +1,222 @@
+"""Typed, validated settings of every stack (C5a).
+
+Later wins: the defaults below, the ``context`` of ``cdktf.json``, environment variables. A context key is the name of a
+field; an environment variable is the same name in capitals, save for the few listed in ``ENVIRONMENT_NAMES``. Lists are
+written with commas (``ETL_ALERT_EMAILS=a@example.com,b@example.com``). An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Self, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+ENVIRONMENT_NAMES = {
+    "state_bucket": "TERRAFORM_STATE_BUCKET",
+    "state_bucket_region": "TERRAFORM_STATE_BUCKET_REGION",
+    "state_lock_table": "TERRAFORM_STATE_LOCK_TABLE",
+}
+
+# What the CDKTF command line itself puts into the context of cdktf.json.
+CDKTF_FLAGS = frozenset({"excludeStackIdFromLogicalIds", "allowSepCharsInLogicalIds"})
+
+ENVIRONMENT_TITLES = {"prod": "Production", "staging": "Staging", "dev": "Development"}
+
+
+class SettingsError(ValueError):
+    """One message that lists every fault, each with the name of its source and what was expected."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("These settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in self.faults))
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _flat_tags(value: Any) -> Any:
+    """Tags come as a flat mapping or as ``{"tags": {…}}``, the shape of Terraform's own ``default_tags`` block (C5b)."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError("must be a JSON object of strings") from None
+    if isinstance(value, Mapping) and set(value) == {"tags"} and isinstance(value["tags"], Mapping):
+        value = value["tags"]
+    return {} if value is None else value
+
+
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Email = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$")]
+Emails = Annotated[tuple[Email, ...], BeforeValidator(_split)]
+Tags = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]],
+    BeforeValidator(_flat_tags),
+]
+LogRetentionDays = Annotated[int, Field(description="days; one of the values CloudWatch Logs accepts")]
+
+LOG_RETENTION_CHOICES = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+
+
+class CommonSettings(BaseModel):
+    """What every stack knows: where it stands, what it is called, who owns it and where its state lives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    environment_suffix: str = Field("prod", pattern=r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?$")
+    """``prod`` carries the fixed names; any other suffix is appended to them (C5c)."""
+    aws_region: Region = "us-east-1"
+    state_bucket: BucketName = "iac-rlhf-tf-states"
+    """Bucket of the Terraform state (C3). Bucket names are global: choose your own."""
+    state_bucket_region: Region = "us-east-1"
+    state_lock_table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] = "iac-rlhf-tf-locks"
+    default_tags: Tags = {}
+    """Tags added to every resource, on top of Environment, Project and Owner (C6)."""
+    owner: Annotated[str, Field(min_length=1, max_length=256)] = "data-platform"
+    retain_data: bool | None = None
+    """True protects buckets and tables on destroy. Default: true for ``prod``, false elsewhere (C12)."""
+    log_retention_days: LogRetentionDays = 90
+    s3_use_path_style: bool = False
+    """Address buckets as ``endpoint/bucket``: for S3 behind an endpoint that has no host name per bucket."""
+
+    @field_validator("log_retention_days")
+    @classmethod
+    def _known_retention(cls, value: int) -> int:
+        if value not in LOG_RETENTION_CHOICES:
+            raise ValueError(f"must be one of {', '.join(map(str, LOG_RETENTION_CHOICES))}")
+        return value
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Build from keyword arguments. Raises SettingsError with every fault in one message (C5b)."""
+        try:
+            return cls(**{name: value for name, value in values.items() if value is not None})
+        except ValidationError as error:
+            raise SettingsError(_faults(error)) from None
+
+    @property
+    def environment_title(self) -> str:
+        """The value of the tag ``Environment``."""
+        return ENVIRONMENT_TITLES.get(self.environment_suffix, self.environment_suffix)
+
+    @property
+    def keeps_data(self) -> bool:
+        return self.environment_suffix == "prod" if self.retain_data is None else self.retain_data
+
+    def name(self, base: str, limit: int = 64) -> str:
+        """``base`` as this environment calls it, within AWS's ``limit`` of characters (C5c).
+
+        ``prod`` keeps the base. Any other suffix replaces a trailing ``-prod`` or is appended. What is too long loses the
+        end of its base to six characters of its hash, so that two long names stay two names.
+        """
+        if self.environment_suffix == "prod":
+            stem, tail = base, ""
+        else:
+            stem, tail = base.removesuffix("-prod"), f"-{self.environment_suffix}"
+        if len(stem) + len(tail) > limit:
+            digest = hashlib.sha256(stem.encode()).hexdigest()[:6]
+            stem = f"{stem[: limit - len(tail) - 7].rstrip('-')}-{digest}"
+        return stem + tail
+
+
+class StateBackendSettings(CommonSettings):
+    """The stack that holds everybody's Terraform state."""
+
+
+class TapSettings(CommonSettings):
+    """TapStack: the ETL pipeline."""
+
+    etl_bucket_name: BucketName | None = None
+    """Default: ``etl-pipeline-ACCOUNT`` with the environment's suffix."""
+    etl_alert_emails: Emails = ()
+    etl_max_reject_ratio: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.01")
+    """Rejected / read strictly above this makes a file INVALID (E5c). A fraction: 0.01 is one per cent."""
+    etl_max_file_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
+    """A larger file is set aside unread: one invocation could not convert it within Lambda's 15 minutes (E12)."""
+    etl_failed_retention_days: Annotated[int, Field(ge=1)] = 180
+    """Days that objects stay under ``failed/`` (E1b)."""
+    etl_error_rate_percent: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(5)
+    """A Lambda's errors / invocations over five minutes above this raises an alarm (E10). Per cent."""
+    etl_validation_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
+    etl_validation_timeout_seconds: Annotated[int, Field(ge=30, le=900)] = 900
+    """Time for setting aside the largest file, a server-side copy."""
+    etl_validation_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Unset by default: a fresh account refuses any reservation (E6)."""
+    etl_transformation_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 1769
+    """1,769 MB is one whole vCPU."""
+    etl_transformation_timeout_seconds: Annotated[int, Field(ge=30, le=900)] = 900
+    etl_transformation_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the whole app, one object per stack."""
+
+    state_backend: StateBackendSettings
+    tap: TapSettings
+
+
+def load(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Read the settings of every stack from ``cdktf.json``'s context and the environment.
+
+    Raises SettingsError with every fault of every stack in one message.
+    """
+    models = {field.name: get_type_hints(Settings)[field.name] for field in fields(Settings)}
+    known = {name for model in models.values() for name in model.model_fields}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, value in context.items():
+        values[name], sources[name] = value, f"cdktf.json context {name}={value!r}"
+    for name in known:
+        variable = ENVIRONMENT_NAMES.get(name, name.upper())
+        if value := environ.get(variable, "").strip():
+            values[name], sources[name] = value, f"environment variable {variable}={value!r}"
+
+    faults = [
+        f"{sources[name]}: no such setting{_suggestion(name, known)}" for name in sorted(set(values) - known - CDKTF_FLAGS)
+    ]
+    built = {}
+    for stack, model in models.items():
+        try:
+            built[stack] = model(**{name: value for name, value in values.items() if name in model.model_fields})
+        except ValidationError as error:
+            faults += _faults(error, sources)
+    if faults:
+        raise SettingsError(dict.fromkeys(faults))  # stacks share settings: each fault once
+    return Settings(**built)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _faults(error: ValidationError, sources: Mapping[str, str] | None = None) -> list[str]:
+    faults = []
+    for fault in error.errors():
+        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        source = (sources or {}).get(name) or f"{name}={fault['input']!r}"
+        faults.append(f"{source}: {fault['msg'].removeprefix('Value error, ')}")
+    return faults
+
+
+def read_context(path: Path) -> dict[str, Any]:
+    """The ``context`` of ``cdktf.json``; empty if there is no such file. Raises SettingsError if it is not JSON."""
+    try:
+        context = json.loads(path.read_text(encoding="utf-8")).get("context", {})
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise SettingsError([f"{path.name}: is not a JSON object ({error})"]) from None
+    if not isinstance(context, dict):
+        raise SettingsError([f"{path.name}: context must be an object of settings"])
+    return context

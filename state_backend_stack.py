@@ -1,0 +1,30 @@
+"""The stack that holds everybody's Terraform state (C3). Its own state is a local file; the guide tells how to import it."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from modules import AccessLogBucket, AwsStack, Bucket, Key, LifecycleRule, Table
+from settings import StateBackendSettings
+
+
+class StateBackendStack(AwsStack):
+    """The S3 bucket and the DynamoDB lock table that the other stacks' backends name."""
+
+    def __init__(self, scope: Construct, id_: str, *, settings: StateBackendSettings | None = None, **overrides: object) -> None:
+        """``settings``, or any field of StateBackendSettings as a keyword. Raises SettingsError with every fault."""
+        settings = settings or StateBackendSettings.of(**overrides)
+        # Every environment shares one state bucket, so its names carry no suffix; it stands where the backends look.
+        settings = settings.model_copy(update={"environment_suffix": "prod", "aws_region": settings.state_bucket_region})
+        super().__init__(scope, id_, settings=settings, project="State-Backend", remote_state=False)
+        logs = AccessLogBucket(self, "access_logs", name=f"{settings.state_bucket[:58]}-logs")
+        state = Bucket(
+            self,
+            "state",
+            name=settings.state_bucket,
+            access_logs=logs,
+            lifecycle=[LifecycleRule("old-states", old_versions_after_days=365, abort_uploads_after_days=1)],
+        )
+        locks = Table(self, "locks", name=settings.state_lock_table, key=Key("LockID"))
+        self.output("state_bucket_name", state.name, "Bucket of the Terraform state of every stack")
+        self.output("state_lock_table_name", locks.name, "Table that keeps two applies of one stack apart")

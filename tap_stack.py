@@ -1,0 +1,219 @@
+"""TapStack: the ETL pipeline, composed from modules.py. Reads like the architecture picture: a line per box and per arrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from constructs import Construct
+
+from lambdas.etl import contract
+from modules import (
+    AccessLogBucket,
+    AwsStack,
+    Bucket,
+    Dashboard,
+    EventRule,
+    Function,
+    Key,
+    LifecycleRule,
+    LogsQuery,
+    StateMachine,
+    Table,
+    Topic,
+)
+from packaging import package
+from settings import TapSettings
+
+HERE = Path(__file__).parent
+WORKFLOWS = HERE / "workflows"
+
+
+class TapStack(AwsStack):
+    """The ETL pipeline for CSV transactions (E1–E13)."""
+
+    settings: TapSettings
+
+    def __init__(self, scope: Construct, id_: str, *, settings: TapSettings | None = None, **overrides: object) -> None:
+        """``settings``, or any field of TapSettings as a keyword, all optional: ``TapStack(app, "TapStack",
+        environment_suffix=…, aws_region=…, state_bucket=…, state_bucket_region=…, default_tags=…)`` (C5b).
+
+        Raises SettingsError with every fault in one message.
+        """
+        super().__init__(scope, id_, settings=settings or TapSettings.of(**overrides), project="ETL-Pipeline")
+        EtlPipeline(self, "etl")
+
+
+class EtlPipeline(Construct):
+    """CSV files under ``raw/`` come out under ``processed/`` or ``failed/``, each with one record (section E)."""
+
+    def __init__(self, stack: TapStack, id_: str) -> None:
+        super().__init__(stack, id_)
+        settings = stack.settings
+
+        topic = Topic(self, "failures", name="etl-failures", emails=settings.etl_alert_emails)
+        bucket_name = settings.etl_bucket_name or f"{stack.name('etl-pipeline', 50)}-{stack.account_id}"
+        logs = AccessLogBucket(self, "access_logs", name=f"{stack.name('etl-access-logs', 50)}-{stack.account_id}")
+        bucket = Bucket(
+            self,
+            "data",
+            name=bucket_name,
+            access_logs=logs,
+            lifecycle=[
+                LifecycleRule("archive-processed", contract.PROCESSED, archive_after_days=90),
+                LifecycleRule("expire-failed", contract.FAILED, expire_after_days=settings.etl_failed_retention_days),
+                LifecycleRule(
+                    "tidy", old_versions_after_days=30, abort_uploads_after_days=1, remove_expired_delete_markers=True
+                ),
+            ],
+        )
+        table = Table(
+            self,
+            "metadata",
+            name="etl-file-metadata",
+            key=Key("file_name", "process_start_time"),
+            indexes={"status-index": Key("status", "process_start_time")},
+        )
+
+        code = package(HERE / "lambdas" / "etl", HERE / ".build")
+        validation = Function(
+            self,
+            "validation",
+            name="etl-validation",
+            description="Claims uploads, decides whether a file is valid, sets files aside",
+            package=code,
+            handler=contract.VALIDATION_HANDLER,
+            environment={
+                contract.ENV_STATE_MACHINE_ARN: StateMachine.arn_of(stack, "etl-pipeline"),
+                contract.ENV_TOPIC_ARN: topic.arn,
+                contract.ENV_MAX_FILE_BYTES: str(settings.etl_max_file_bytes),
+            },
+            timeout_seconds=settings.etl_validation_timeout_seconds,
+            memory_mb=settings.etl_validation_memory_mb,
+            reserved_concurrency=settings.etl_validation_reserved_concurrency,
+            error_rate_percent=settings.etl_error_rate_percent,
+            topic=topic,
+        )
+        transformation = Function(
+            self,
+            "transformation",
+            name="etl-transformation",
+            description="Converts a file's rows and publishes the result",
+            package=code,
+            handler=contract.TRANSFORMATION_HANDLER,
+            environment={contract.ENV_MAX_REJECT_RATIO: str(settings.etl_max_reject_ratio)},
+            timeout_seconds=settings.etl_transformation_timeout_seconds,
+            memory_mb=settings.etl_transformation_memory_mb,
+            reserved_concurrency=settings.etl_transformation_reserved_concurrency,
+            error_rate_percent=settings.etl_error_rate_percent,
+            topic=topic,
+        )
+        pipeline = StateMachine(
+            self,
+            "pipeline",
+            name="etl-pipeline",
+            definition=WORKFLOWS / "etl.asl.json",
+            substitutions={
+                "TableName": table.name,
+                "FailureTopicArn": topic.arn,
+                "ValidationFunctionArn": validation.arn,
+                "TransformationFunctionArn": transformation.arn,
+            },
+            topic=topic,
+        )
+        recovery = StateMachine(
+            self,
+            "recovery",
+            name="etl-recovery",
+            definition=WORKFLOWS / "etl_recovery.asl.json",
+            substitutions={
+                "TableName": table.name,
+                "FailureTopicArn": topic.arn,
+                "ValidationFunctionArn": validation.arn,
+            },
+            topic=topic,
+        )
+
+        pipeline.grant_start(validation.role)
+        topic.grant_publish(validation.role)
+        bucket.grant_list(validation.role)
+        bucket.grant_read_version(validation.role, f"{contract.RAW}*")
+        bucket.grant_remove_if_current(validation.role, f"{contract.RAW}*")
+        bucket.grant_write(validation.role, f"{contract.FAILED}*")
+
+        bucket.grant_list(transformation.role)
+        bucket.grant_read_version(transformation.role, f"{contract.RAW}*")
+        bucket.grant_remove_if_current(transformation.role, f"{contract.RAW}*")
+        bucket.grant_publish(transformation.role, f"{contract.PROCESSED}*")
+        bucket.grant_write(transformation.role, f"{contract.FAILED}*{contract.REJECTS_SUFFIX}*")
+
+        validation.grant_invoke(pipeline.role)
+        transformation.grant_invoke(pipeline.role)
+        table.grant_put(pipeline.role)
+        table.grant_update(pipeline.role)
+        topic.grant_publish(pipeline.role)
+
+        EventRule(
+            self,
+            "not_succeeded",
+            name="etl-not-succeeded",
+            description="Executions whose end no catch saw go to the recovery (E7b)",
+            pattern={
+                "source": ["aws.states"],
+                "detail-type": ["Step Functions Execution Status Change"],
+                "detail": {"stateMachineArn": [pipeline.arn], "status": ["FAILED", "TIMED_OUT", "ABORTED"]},
+            },
+            target=recovery,
+            topic=topic,
+        )
+        validation.grant_invoke(recovery.role)
+        table.grant_update(recovery.role)
+        topic.grant_publish(recovery.role)
+
+        # Last of all, so that the first event finds everything in its place.
+        bucket.notify(
+            validation,
+            prefix=contract.RAW,
+            after=[pipeline.machine, *pipeline.role.policies, *validation.role.policies, *transformation.role.policies],
+        )
+
+        dashboard = Dashboard(
+            self,
+            "dashboard",
+            name="etl-pipeline",
+            rows=[
+                [
+                    ("Files", [pipeline.succeeded, pipeline.failed, pipeline.timed_out, pipeline.aborted]),
+                    ("Waiting in dead-letter queues", [validation.dead_letters.depth, transformation.dead_letters.depth]),
+                ],
+                [
+                    (f"{title}: {metric}", metrics)
+                    for title, function in (("Validation", validation), ("Transformation", transformation))
+                    for metric, metrics in (
+                        ("invocations, errors, throttles", [function.invocations, function.errors, function.throttles]),
+                        ("duration, p95 in ms", [function.duration]),
+                    )
+                ],
+            ],
+        )
+        LogsQuery(
+            self,
+            "story_of_a_file",
+            name="etl/story-of-a-file",
+            groups=[validation.log_group, transformation.log_group],
+            query='fields @timestamp, level, message, execution, version_id\n| filter file_name = "REPLACE-ME.csv"\n| sort @timestamp asc',
+        )
+        LogsQuery(
+            self,
+            "errors",
+            name="etl/errors",
+            groups=[validation.log_group, transformation.log_group],
+            query='fields @timestamp, message, file_name, execution, request_id\n| filter level = "ERROR"\n| sort @timestamp desc',
+        )
+
+        stack.output("etl_bucket_name", bucket.name, "Upload under raw/; results under processed/ and failed/")
+        stack.output("etl_state_machine_arn", pipeline.arn, "The state machine that takes one upload through")
+        stack.output("etl_metadata_table_name", table.name, "One record per uploaded version")
+        stack.output("etl_failure_topic_arn", topic.arn, "Announces invalid and failed files, and alarms")
+        stack.output("etl_validation_function_name", validation.name, "Claims, validates and sets aside")
+        stack.output("etl_transformation_function_name", transformation.name, "Converts and publishes")
+        stack.output("etl_dashboard_url", dashboard.url, "CloudWatch dashboard")
