@@ -28,11 +28,11 @@ from cdktf import (
     Aspects,
     AssetType,
     IAspect,
-    ITerraformDependable,
     LocalBackend,
     S3Backend,
     TerraformAsset,
     TerraformOutput,
+    TerraformResource,
     TerraformResourceLifecycle,
     TerraformStack,
 )
@@ -255,12 +255,12 @@ class Role(Construct):
         self._attachments: dict[str, iam_role_policy.IamRolePolicy] = {}
 
     @property
-    def runtime(self) -> list[ITerraformDependable]:
+    def runtime(self) -> list[TerraformResource]:
         """What must stand before AWS is asked whether the role suffices to start."""
         return [attachment for kind, attachment in self._attachments.items() if kind == "runtime"]
 
     @property
-    def policies(self) -> list[ITerraformDependable]:
+    def policies(self) -> list[TerraformResource]:
         """Everything permitted so far: what must stand before the first call."""
         return list(self._attachments.values())
 
@@ -640,7 +640,7 @@ class Bucket(Construct):
                 self, "logging", bucket=bucket, target_bucket=access_logs.id, target_prefix=f"{name}/"
             )
             access_logs.accept_from(self)
-        self._notify_after: list[str] = [self._versioning.fqn]
+        self._notify_after: list[str] = [_address(self._versioning)]
         self._notified: list[s3_bucket_notification.S3BucketNotificationLambdaFunction] = []
         self._notification: s3_bucket_notification.S3BucketNotification | None = None
 
@@ -666,7 +666,7 @@ class Bucket(Construct):
         """With it a missing object is 404; without it 403, as if it were denied."""
         role.allow("MissingIsNotDenied", ["s3:ListBucket"], [self.arn])
 
-    def notify(self, function: Function, *, prefix: str, after: Sequence[ITerraformDependable] = ()) -> None:
+    def notify(self, function: Function, *, prefix: str, after: Sequence[TerraformResource] = ()) -> None:
         """Invoke ``function`` for every object created under ``prefix``; ``after`` must stand before the first event.
 
         Without versioning an event's version id would be ``null`` and every replacement look like a duplicate.
@@ -681,7 +681,7 @@ class Bucket(Construct):
         if self._notification is None:  # a bucket has one notification configuration
             self._notification = s3_bucket_notification.S3BucketNotification(self, "notification", bucket=self._bucket.id)
         self._notification.put_lambda_function(self._notified)
-        self._notify_after += [each.fqn for each in (permission, *after)]
+        self._notify_after += [_address(each) for each in (permission, *after)]
         self._notification.depends_on = self._notify_after
 
 
@@ -712,6 +712,11 @@ class AccessLogBucket(Bucket):
                 Condition(test="StringEquals", variable="aws:SourceAccount", values=[account]),
             ],
         )
+
+
+def _address(resource: TerraformResource) -> str:
+    """``type.name``, as ``depends_on`` wants it."""
+    return f"{resource.terraform_resource_type}.{resource.friendly_unique_id}"
 
 
 def _sid(text: str) -> str:
@@ -884,7 +889,7 @@ class Function(Construct):
     def grant_invoke(self, role: Role) -> None:
         role.allow("Invoke" + _sid(self.node.id), ["lambda:InvokeFunction"], [self.arn])
 
-    def permit(self, service: str, *, source_arn: str, source_account: str) -> ITerraformDependable:
+    def permit(self, service: str, *, source_arn: str, source_account: str) -> TerraformResource:
         """Let an AWS service invoke the function on behalf of one resource of this account."""
         return lambda_permission.LambdaPermission(
             self,
