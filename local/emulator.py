@@ -24,8 +24,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import boto3
 from botocore.config import Config
@@ -33,7 +34,7 @@ from botocore.config import Config
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local"
 REGION = "us-east-1"
-ACCESS_KEY = SECRET_KEY = "test"  # noqa: S105  the emulator's root; it answers on loopback only
+ACCESS_KEY = SECRET_KEY = "test"
 START_SECONDS = 60
 STOP_SECONDS = 10
 # What the emulator and its Lambda workers may see of the user's environment: how to find and run programs, nothing of AWS.
@@ -98,7 +99,7 @@ class Emulator:
         """Data and temporary files of the emulator and its Lambda workers."""
         return self._folder / f"{self._name}-{self.port}"
 
-    def start(self, progress: Callable[[str], None] = lambda line: None) -> Emulator:
+    def start(self, progress: Callable[[str], None] = lambda line: None) -> Self:
         """Start it and return once it answers. `progress` is told about each step, in words.
 
         Raises EmulatorError if the port is taken, one with this name runs already, or it does not answer within a minute.
@@ -115,7 +116,7 @@ class Emulator:
             process = subprocess.Popen(
                 [sys.executable, "-m", "local.launcher"], cwd=ROOT, env=self._process_environment(temporary),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        self.pid, self.started = process.pid, datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.pid, self.started = process.pid, datetime.now(UTC).isoformat(timespec="seconds")
         self.state_file.write_text(json.dumps({"pid": self.pid, "port": self.port, "started": self.started}) + "\n")
         try:
             self._wait_until_healthy(process, progress)
@@ -135,7 +136,7 @@ class Emulator:
         self._remove_traces()
         self.pid = None
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_) -> None:

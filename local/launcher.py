@@ -35,7 +35,12 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.model import Shape
 from ministack import app
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    json_response,
+)
 from ministack.services import iam, lambda_svc, stepfunctions, sts
 
 MINISTACK_VERSION = "1.5.33"
@@ -205,7 +210,7 @@ def from_api(shape: Shape | None, value):
     if shape.type_name == "map":
         return {key: from_api(shape.value, item) for key, item in value.items()}
     if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return value.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if hasattr(value, "read"):
         value = value.read()
     return value.decode() if isinstance(value, bytes) else value
@@ -431,7 +436,7 @@ def functions_fail_under_their_exceptions_name(original, function: dict, event, 
     if isinstance(message, Failure):
         body.update(errorMessage=message.replace("unknown", request_id, 1) if message.error_type == "Runtime.ExitError"
                     else str(message), errorType=message.error_type, requestId=request_id, stackTrace=message.trace)
-    elif load := re.fullmatch(r"Worker init failed: (\w+): (.*)", message, re.S):
+    elif load := re.fullmatch(r"Worker init failed: (\w+): (.*)", message, re.DOTALL):
         missing = {"ImportError": "ImportModuleError", "ModuleNotFoundError": "ImportModuleError",
                    "AttributeError": "HandlerNotFound", "SyntaxError": "UserCodeSyntaxError"}.get(load[1])
         body.update(errorMessage=load[2], errorType=f"Runtime.{missing}" if missing else load[1], requestId=request_id)

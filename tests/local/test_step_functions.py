@@ -159,7 +159,7 @@ def test_a_function_has_its_roles_rights_and_no_others(make, aws):
     put = ("import boto3\ndef handler(event, context):\n"
            f"    boto3.client('s3').put_object(Bucket='{bucket}', Key=event['key'], Body=b'1')\n")
     function = make.function(put, ("s3:PutObject", f"arn:aws:s3:::{bucket}/allowed/*"))
-    invoke = lambda key: aws.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"key": key}))  # noqa: E731
+    invoke = lambda key: aws.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"key": key}))
     assert "FunctionError" not in invoke("allowed/1")
     denied = json.loads(invoke("other/1")["Payload"].read())
     assert "(AccessDenied) when calling the PutObject operation" in denied["errorMessage"]
