@@ -21,12 +21,15 @@ import functools
 import hashlib
 import importlib.metadata
 import ipaddress
+import itertools
 import json
 import os
 import re
 import threading
 import time
+import uuid
 from typing import Any
+from xml.sax.saxutils import escape
 
 import botocore.session
 from botocore import xform_name
@@ -36,12 +39,13 @@ from botocore.model import Shape
 from ministack import app
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.core.responses import (
+    AccountRegionScopedDict,
     error_response_json,
     get_account_id,
     get_region,
     json_response,
 )
-from ministack.services import iam, lambda_svc, stepfunctions, sts
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, lambda_svc, stepfunctions, sts
 
 MINISTACK_VERSION = "1.5.33"
 STATE_PAYLOAD_BYTES = 256 * 1024  # what a state may take in or give out (Step Functions quotas)
@@ -445,6 +449,108 @@ def functions_fail_under_their_exceptions_name(original, function: dict, event, 
     return result
 
 
+# --- CloudWatch: what Terraform wrote, it reads again ----------------------------------------------------------------------
+
+def alarms_are_kept_whole(original, parameters: dict, data: dict, is_cbor: bool, is_json: bool = False):
+    """AWS keeps an alarm's metric math, and no statistic that nobody gave (PutMetricAlarm). MiniStack drops `Metrics` and fills
+    in `Statistic`, so that every plan wants to change the alarm.
+    """
+    response, data = _as_json(original, "PutMetricAlarm", parameters, data, is_cbor, is_json)
+    alarm = cloudwatch._alarms.get(data.get("AlarmName"))
+    if response[0] == 200 and alarm is not None:
+        for key in ("MetricName", "Namespace", "Statistic", "Period"):
+            if key not in data:
+                alarm.pop(key, None)
+        if "Metrics" in data:
+            alarm["Metrics"] = [{"ReturnData": True, **query} for query in data["Metrics"]]
+    return response
+
+
+def alarms_are_described_whole(original, parameters: dict, data: dict, is_cbor: bool, is_json: bool = False):
+    """AWS describes all of an alarm (DescribeAlarms). MiniStack leaves most of it out in the Query protocol, which Terraform's
+    provider speaks.
+    """
+    return _as_json(original, "DescribeAlarms", parameters, data, is_cbor, is_json)[0]
+
+
+def _as_json(original, action: str, parameters: dict, data: dict, is_cbor: bool, is_json: bool):
+    """The answer to a request, and the request's input; a Query request is put to MiniStack's better JSON side, and back."""
+    if is_cbor or is_json:
+        return original(parameters, data, is_cbor, is_json), data
+    operation = _session.get_service_model("cloudwatch").operation_model(action)
+    data = from_query(operation.input_shape, parameters)
+    status, _, body = original(parameters, data, False, True)
+    answer = json.loads(body)
+    if status != 200:
+        return cloudwatch._error(answer["__type"], answer["message"], status), data
+    result = f"<{action}Result>{to_xml(operation.output_shape, answer)}</{action}Result>" if operation.output_shape else ""
+    return cloudwatch._xml(200, f"{action}Response", result), data
+
+
+def from_query(shape: Shape, parameters: dict, name: str = ""):
+    """The input of a Query request (`Metrics.member.1.Id=…`) as its model has it."""
+    def given(key):
+        return any(each == key or each.startswith(f"{key}.") for each in parameters)
+
+    if shape.type_name == "structure":
+        keys = {member: f"{name}.{member}" if name else member for member in shape.members}
+        return {member: from_query(shape.members[member], parameters, key) for member, key in keys.items() if given(key)}
+    if shape.type_name == "list":
+        keys = itertools.takewhile(given, (f"{name}.member.{number}" for number in itertools.count(1)))
+        return [from_query(shape.member, parameters, key) for key in keys]
+    convert = {"integer": int, "double": float, "boolean": "true".__eq__}.get(shape.type_name, str)
+    return convert(cloudwatch._p(parameters, name))
+
+
+def to_xml(shape: Shape, value) -> str:
+    """A value as the Query protocol writes it; what its model doesn't know is left out."""
+    if shape.type_name == "structure":
+        return "".join(f"<{member}>{to_xml(shape.members[member], item)}</{member}>"
+                       for member, item in value.items() if member in shape.members and item is not None)
+    if shape.type_name == "list":
+        return "".join(f"<member>{to_xml(shape.member, item)}</member>" for item in value)
+    if shape.type_name == "timestamp":
+        return datetime.datetime.fromtimestamp(value, datetime.UTC).isoformat().replace("+00:00", "Z")
+    return str(value).lower() if shape.type_name == "boolean" else escape(str(value))
+
+
+_saved_queries = AccountRegionScopedDict()
+
+
+async def saved_queries_are_kept(original, method, path, headers: dict, body: bytes, query_parameters):
+    """AWS keeps Logs Insights queries (PutQueryDefinition, DescribeQueryDefinitions, DeleteQueryDefinition); MiniStack doesn't
+    know these actions.
+    """
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if not action.endswith(("QueryDefinition", "QueryDefinitions")):
+        return await original(method, path, headers, body, query_parameters)
+    data = json.loads(body or b"{}")
+    if action == "PutQueryDefinition":
+        identity = data.get("queryDefinitionId") or str(uuid.uuid4())
+        kept = {key: data[key] for key in ("name", "queryString", "logGroupNames", "queryLanguage") if key in data}
+        _saved_queries[identity] = {**kept, "queryDefinitionId": identity, "lastModified": int(time.time() * 1000)}
+        return json_response({"queryDefinitionId": identity})
+    if action == "DeleteQueryDefinition":
+        return json_response({"success": _saved_queries.pop(data["queryDefinitionId"], None) is not None})
+    prefix = data.get("queryDefinitionNamePrefix", "")
+    return json_response({"queryDefinitions": [query for query in _saved_queries.values() if query["name"].startswith(prefix)]})
+
+
+# --- EventBridge -----------------------------------------------------------------------------------------------------------
+
+INJECTED = "injected:"
+
+
+def tests_may_inject_aws_events(original, data: dict, allow_aws_source: bool = False):
+    """AWS and MiniStack refuse PutEvents from a source `aws.…`. Tests need such events, of things that hardly ever happen: an
+    event whose source is `injected:aws.states` arrives as one of `aws.states`.
+    """
+    entries = data.get("Entries", [])
+    if entries and all(str(entry.get("Source")).startswith(INJECTED + "aws.") for entry in entries):
+        return original({"Entries": [{**entry, "Source": entry["Source"].removeprefix(INJECTED)} for entry in entries]}, True)
+    return original(data, allow_aws_source)
+
+
 # --- IAM -------------------------------------------------------------------------------------------------------------------
 
 def loopback_counts_as_tls(original, source_ip: str, secure_transport: bool):
@@ -471,6 +577,10 @@ SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
+    (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),
+    (cloudwatch, "_describe_alarms", alarms_are_described_whole),
+    (cloudwatch_logs, "handle_request", saved_queries_are_kept),
+    (eventbridge, "_put_events", tests_may_inject_aws_events),
     (app, "pin_request_origin", loopback_counts_as_tls),
 )
 
