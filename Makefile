@@ -1,0 +1,69 @@
+# Every target does its own set-up, and does it once: `make local` on a fresh machine is enough.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PIPENV_VERSION := 2026.10.3
+STACK ?= tap
+
+export PIPENV_VENV_IN_PROJECT := 1
+export PIPENV_IGNORE_VIRTUALENVS := 1
+export PIPENV_NOSPIN := 1
+export PIPENV_VERBOSITY := -1
+export CHECKPOINT_DISABLE := 1
+# jsii would print a banner about Node 20 at every synth; its value is the major version it shall not mention.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+
+python := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help local local-up local-down test lint synth plan bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+local: .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
+	@$(python) -m local run
+
+local-up: .venv/ready ## start, deploy and leave it running; .local/outputs.json tells where
+	@$(python) -m local up
+
+local-down: .venv/ready ## stop what local-up started and remove everything
+	@$(python) -m local down
+
+test: .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
+	@$(python) -m checks
+	@$(python) -m pytest
+
+lint: .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
+	@$(python) -m checks
+
+synth: .venv/ready ## write the Terraform JSON of every stack to cdktf.out/
+	@$(python) main.py && ls -1 cdktf.out/stacks/*/cdk.tf.json
+
+plan: .venv/ready ## what Terraform would change, e.g. make plan STACK=tap
+	@$(python) -m local plan $(STACK)
+
+bench: .venv/ready ## the benchmarks, as ratios measured in the same run
+	@$(python) bench/synth.py
+
+clean: ## remove what the other targets made, save for the tools
+	rm -rf cdktf.out .build .local
+
+.venv/ready: Pipfile.lock
+	@$(PYTHON) local/prerequisites.py
+	@echo "· Python packages, as locked, into .venv"
+	@test -x .tools/pipenv/bin/pipenv || { $(PYTHON) -m venv .tools/pipenv && .tools/pipenv/bin/pip install --quiet pipenv==$(PIPENV_VERSION); }
+	@.tools/pipenv/bin/pipenv --python $(PYTHON) sync --dev --quiet
+	@touch $@
+
+node_modules/ready: package-lock.json
+	@echo "· Node tools, as locked, into node_modules"
+	@npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+# checkov pins an old boto3, hence an environment of its own.
+.tools/checkov/ready: checks/checkov/Pipfile.lock | .venv/ready
+	@echo "· the policy scanner, as locked, into .tools/checkov"
+	@mkdir -p .tools/checkov && cp checks/checkov/Pipfile checks/checkov/Pipfile.lock .tools/checkov/
+	@cd .tools/checkov && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv --python $(PYTHON) sync --quiet
+	@touch $@
