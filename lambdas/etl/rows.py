@@ -1,0 +1,258 @@
+"""Rows of a CSV file, converted as a stream of byte blocks (E4a, E5a, E5b).
+
+The unit of work is a range of bytes that starts on a record, after the header; it becomes one part of the output. Two lanes:
+pieces of about 1 MiB that are clean UTF-8 text are cut into lines and lines into fields by ``split``; a line with a quote,
+and every line of a piece with something unclean in it, takes the careful lane, which knows all the ways a row can be wrong.
+
+Line ends: LF or CRLF, mixed as they come; a CR at the very end of the file counts as half of one. Any other CR is data
+(the output quotes it). Empty lines are skipped and not counted.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from . import records, values
+from .header import REQUIRED_COLUMNS, Header
+from .records import MAX_RECORD_BYTES, OpenQuotes, Span
+
+_SHOWN_CHARACTERS = 40  # of a value, in a reason
+
+_OVERLONG_FAULT = "the row is longer than 1 MiB; only its beginning is kept here, the whole is in the uploaded file"
+_QUOTE_FAULT = "a quote does not close properly"
+_OPEN_QUOTE_FAULTS = {
+    records.MALFORMED: _QUOTE_FAULT,
+    records.TOO_LONG: "a quote does not close within 1 MiB",
+    records.UNFINISHED: "a quote does not close before the end of the file",
+}
+
+
+class Conversion:
+    """Converts one range of a file; see ``convert``. Its counts and ``offset`` are final when that is exhausted."""
+
+    def __init__(self, header: Header, reject: Callable[[bytes], object], *, offset: int, limit: int = MAX_RECORD_BYTES):
+        """``reject`` gets each rejected row as one line of JSON; ``offset`` is where the range starts in the file."""
+        self.rows_written = 0
+        self.rows_rejected = 0
+        self.offset = offset  # where reading stands, in the file
+        self.open_quote = False  # a quote was open where the range ended: what follows may belong to it
+        self._width = len(header.columns)
+        self._line_end = header.line_end
+        self._convert_fields = _converter(header)
+        self._emit_reject = reject
+        self._limit = limit
+        self._left = 0  # bytes at the end of the last window that wait for more
+        self._open_quotes = OpenQuotes(limit)
+        self._overlong: _OverlongLine | None = None
+
+    @property
+    def rows_read(self) -> int:
+        return self.rows_written + self.rows_rejected
+
+    @property
+    def bytes_looked_ahead(self) -> int:
+        """How much was read again because of open quotes; never more than the range itself (E5b, linear work)."""
+        return self._open_quotes.looked_at
+
+    def convert(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The output for the range's bytes, bit by bit; memory is a block, and a few times the limit of a record."""
+        rest, pending, size, last_byte = b"", [], 0, b"\n"
+        for block in blocks:
+            if block:
+                pending.append(block)
+                size += len(block)
+                last_byte = block[-1:]
+            if size > 2 * self._limit:
+                window = b"".join((rest, *pending))
+                pending, size = [], 0
+                yield from self._convert_window(window, last=False)
+                rest = window[len(window) - self._left :]
+        # A line feed after the last line, if it has none, spares every place below the question.
+        added = b"\n" if last_byte != b"\n" else b""
+        yield from self._convert_window(b"".join((rest, *pending, added)), last=True)
+        self.offset -= len(added)
+
+    def _convert_window(self, data: bytes, *, last: bool) -> Iterator[bytes]:
+        """Convert the lines of ``data``, which starts at ``offset``; advance ``offset`` by what is done: all, if ``last``."""
+        origin, position, reach = self.offset, 0, self._limit + 2  # a line end has two bytes at most
+        while position < len(data):
+            if self._overlong:
+                position = self._skip_overlong_line(data, position)
+            elif cut := data.rfind(b"\n", position, position + reach) + 1:
+                output: list[bytes] = []
+                position = self._convert_piece(data, origin, position, cut, output, last=last)
+                if output:
+                    self.rows_written += len(output)
+                    output.append(b"")
+                    yield self._line_end.join(output)
+                if position < cut:
+                    break
+            elif len(data) - position >= reach:
+                self._overlong = _OverlongLine(origin + position, data[position : position + self._limit])
+            else:
+                break
+        self.offset = origin + position
+        self._left = len(data) - position
+
+    def _convert_piece(self, data: bytes, origin: int, start: int, cut: int, output: list[bytes], *, last: bool) -> int:
+        """Convert the lines of ``data[start:cut]``. Returns where to go on: at ``cut``; before it, at a record whose end is
+        not in ``data`` yet; or behind it, if the last record goes on there. ``origin`` is the offset of ``data`` in the file."""
+        piece = data[start:cut]
+        lines = piece.split(b"\n")
+        lines.pop()  # what follows the last line feed: nothing
+        careful = not _is_clean(piece) or max(map(len, lines)) > self._limit
+        has_quotes, has_carriage_returns = b'"' in piece, b"\r" in piece
+        width, convert_fields, append = self._width, self._convert_fields, output.append
+        following = resume = start
+        for line in lines:
+            position, following = following, following + len(line) + 1
+            if position < resume:  # part of a record over several lines
+                continue
+            if careful or (has_quotes and b'"' in line):
+                resume = self._convert_carefully(data, origin, position, line, output, last=last)
+                if resume == position:
+                    return position
+                continue
+            if has_carriage_returns and line[-1:] == b"\r":
+                line = line[:-1]  # noqa: PLW2901
+            fields = line.split(b",")
+            if len(fields) == width:
+                fault = convert_fields(fields)
+                if fault is None:
+                    append(b",".join(fields))
+                else:
+                    self._reject(origin + position, line, fault)
+            elif line:
+                self._reject(origin + position, line, self._wrong_width(len(fields)))
+        return max(following, resume)
+
+    def _convert_carefully(self, data: bytes, origin: int, start: int, line: bytes, output: list[bytes], *, last: bool) -> int:
+        """Convert or reject the record that starts with this line. Returns where the next one starts, or ``start`` if
+        ``data`` ends before that can be told and there is more to come."""
+        following = start + len(line) + 1
+        record = line.removesuffix(b"\r")
+        if not record:
+            return following
+        if len(record) > self._limit:
+            self._reject(origin + start, record[: self._limit], _OVERLONG_FAULT, whole_length=len(record))
+            return following
+        fields, quote = records.split(record)
+        fault = _QUOTE_FAULT if quote >= 0 else None
+        if fault and not records.closes(record, quote):
+            span = self._open_quotes.follow(data, origin, start, start + quote)
+            if isinstance(span, Span):
+                width = len(fields) + span.fields
+                if width == self._width:
+                    record, following, fault = data[start : span.end], span.following, None
+                    fields, _ = records.split(record)
+                else:
+                    fault = f"a quote does not close on its line, and read over several lines {self._wrong_width(width)}"
+            elif span == records.UNFINISHED and not last:
+                return start
+            else:
+                self.open_quote |= span == records.UNFINISHED
+                fault = _OPEN_QUOTE_FAULTS[span]
+        fault = fault or _unclean(record)
+        if not fault and len(fields) != self._width:
+            fault = self._wrong_width(len(fields))
+        fault = fault or self._convert_fields(fields)
+        if fault:
+            self._reject(origin + start, record, fault)
+        else:
+            output.append(records.join(fields))
+        return following
+
+    def _skip_overlong_line(self, data: bytes, position: int) -> int:
+        """Pass over an overlong line, which may go on for gigabytes, and reject it at its end."""
+        line = self._overlong
+        line_feed = data.find(b"\n", position)
+        if line_feed < 0:
+            line.length += len(data) - position
+            line.last_byte = data[-1:]
+            return len(data)
+        line.length += line_feed - position
+        if line_feed > position:
+            line.last_byte = data[line_feed - 1 : line_feed]
+        self._reject(line.offset, line.beginning, _OVERLONG_FAULT, whole_length=line.length - (line.last_byte == b"\r"))
+        self._overlong = None
+        return line_feed + 1
+
+    def _reject(self, offset: int, row: bytes, reason: str, *, whole_length: int = 0) -> None:
+        self.rows_rejected += 1
+        self._emit_reject(_reject_line(offset, row, reason, whole_length))
+
+    def _wrong_width(self, width: int) -> str:
+        return f"the row has {width} column{'s' if width > 1 else ''}, the header has {self._width}"
+
+
+@dataclass
+class _OverlongLine:
+    offset: int
+    beginning: bytes
+    length: int = 0
+    last_byte: bytes = b""
+
+
+def _converter(header: Header) -> Callable[[list[bytes]], str | None]:
+    """A function that converts a row's fields in place, or says why it cannot."""
+    transaction, customer, amount, timestamp = (header.columns.index(name) for name in REQUIRED_COLUMNS)
+    convert_amount, convert_timestamp = values.amount, values.timestamp
+
+    def convert(fields: list[bytes]) -> str | None:
+        if not fields[transaction].strip():
+            return "transaction_id is blank"
+        if not fields[customer].strip():
+            return "customer_id is blank"
+        converted = convert_amount(fields[amount])
+        if converted is None:
+            return f"amount {_shown(fields[amount])} is not an amount"
+        fields[amount] = converted
+        converted = convert_timestamp(fields[timestamp])
+        if converted is None:
+            return f"timestamp {_shown(fields[timestamp])} is not a timestamp"
+        fields[timestamp] = converted
+        return None
+
+    return convert
+
+
+def _is_clean(piece: bytes) -> bool:
+    """UTF-8 without NUL and without a CR that stands alone."""
+    return piece.count(b"\r") == piece.count(b"\r\n") and _unclean(piece) is None
+
+
+def _unclean(data: bytes) -> str | None:
+    if b"\0" in data:
+        return f"a NUL byte at position {data.index(0)} of the row"
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            return f"not UTF-8: byte 0x{data[error.start]:02X} at position {error.start} of the row"
+    return None
+
+
+def _shown(value: bytes) -> str:
+    text = value[: 4 * _SHOWN_CHARACTERS].decode(errors="replace")
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+
+
+def _reject_line(offset: int, row: bytes, reason: str, whole_length: int) -> bytes:
+    """One line of a rejects file (E5a), ASCII, with its line end:
+
+    ``byte_offset`` of the row in the uploaded file; ``reason``; ``row``, verbatim without its final line end, or
+    ``row_base64`` if that is not UTF-8. Only for a line too long to be kept: ``row`` is its beginning, ``row_bytes`` the
+    length of the whole in bytes.
+    """
+    reject: dict[str, int | str] = {"byte_offset": offset, "reason": reason}
+    if whole_length:
+        reject["row_bytes"] = whole_length
+    try:
+        reject["row"] = row.decode()
+    except UnicodeDecodeError as error:
+        if whole_length and error.reason == "unexpected end of data":  # a character cut in two
+            reject["row"] = row[: error.start].decode()
+        else:
+            reject["row_base64"] = b64encode(row).decode()
+    return json.dumps(reject).encode() + b"\n"

@@ -1,0 +1,110 @@
+"""Amounts and timestamps (E4a): the value table case by case, and what a table cannot list."""
+
+import csv
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambdas.etl import values
+
+CONVERT = {"amount": values.amount, "timestamp": values.timestamp}
+with Path(__file__).with_name("values.csv").open(encoding="utf-8", newline="") as file:
+    CASES = [(row["kind"], row["input"], row["output"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), CASES)
+def test_value_table(kind, value, expected):
+    """E4a: values.csv is normative; an empty output means that the row is rejected."""
+    assert CONVERT[kind](value.encode()) == (expected.encode() or None)
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), [case for case in CASES if case[2]])
+def test_canonical_values_stay(kind, value, expected):
+    """E4a: converting twice changes nothing, so that a replayed output is stable."""
+    assert CONVERT[kind](expected.encode()) == expected.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("-0.05", "-0.05"),
+        ("00.00", "0.00"),
+        ("1.50e1", "15.00"),
+        ("12345e-7", "0.0012345"),
+        ("100e-2", "1.00"),
+        ("1e-30", "0." + "0" * 29 + "1"),
+        ("0e30", "0.00"),
+        ("-0e-3", "0.000"),
+        ("$+5", "5.00"),
+        ("\v5\f", "5.00"),
+        ("1e-31", ""),
+        ("1e9999999999", ""),
+        ("0,123", ""),  # more likely a decimal comma than a hundred and twenty-three
+        ("1234,567", ""),
+        ("1,2345", ""),
+        (".", ""),
+        ("()", ""),
+        ("-(5)", ""),
+        ("$(5)", ""),
+        ("($-5)", ""),
+        ("$$5", ""),
+        ("\u20035", ""),
+        ("5\x00", ""),
+    ],
+)
+def test_further_amounts(value, expected):
+    """E4a: edges of the rule in words."""
+    assert values.amount(value.encode()) == (expected.encode() or None)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-03-05T10:11:12-00:00", "2024-03-05T10:11:12Z"),
+        ("2024-03-05T10:11+02", "2024-03-05T08:11:00Z"),
+        ("0999-01-01T00:30:00+01:00", "0998-12-31T23:30:00Z"),
+        ("1709633472000", "2024-03-05T10:11:12.000Z"),
+        ("9999999999", "2286-11-20T17:46:39Z"),
+        ("12/31/2024 23:59", "2024-12-31T23:59:00Z"),
+        ("2024-03-05Z", ""),  # an offset needs a time
+        ("2024-03-05T10:11:12+02:60", ""),
+        ("2024-03-05T10:11:12.Z", ""),
+        ("05-Mar-2024", ""),
+        ("02/30/2024", ""),
+        ("2024-03-05T10", ""),
+        ("2024-03-05T10:11:12Z\x00", ""),
+        ("2024-02-30T10:11:12Z", ""),
+        ("20x4-03-05T10:11:12Z", ""),
+    ],
+)
+def test_further_timestamps(value, expected):
+    """E4a: edges of the rule in words."""
+    assert values.timestamp(value.encode()) == (expected.encode() or None)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**17), max_value=10**17, places=9))
+def test_amounts_are_exact(number):
+    """E4a: exact decimals: neither rounding nor a float's digits."""
+    converted = values.amount(f"{number:f}".encode())
+    assert Decimal(converted.decode()) == number
+    assert len(converted.split(b".")[1]) >= 2
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_converted_or_refused(value):
+    """E5a: whatever stands in a field, there is an answer and no exception; an answer is stable."""
+    for convert in CONVERT.values():
+        converted = convert(value)
+        assert converted is None or convert(converted) == converted
+
+
+@pytest.mark.parametrize("value", [b"9" * 2**20, b"1," * 2**19, b"1,234" * 2**17, b" " * 2**20, b"." + b"0" * 2**20, b"1e" + b"0" * 2**20])
+def test_long_values_are_no_trap(value):
+    """E5b: linear work: a field of 1 MiB is answered, whatever it repeats, and leaves nothing in a cache."""
+    before = values._cached_amount.cache_info().currsize
+    assert values.amount(value) is None or value.startswith(b".")
+    assert values.timestamp(value) is None
+    assert values._cached_amount.cache_info().currsize == before
