@@ -1,0 +1,120 @@
+"""The project's stacks on an embedded AWS: the real synthesis, the real Terraform, the real remote state.
+
+    deployment = Deployment(aws, find_provider())
+    deployment.deploy()                  # state-backend with local state, then the others through S3 and DynamoDB
+    deployment.outputs["tap"]["etl_bucket_name"]
+    deployment.destroy()
+"""
+
+from __future__ import annotations
+
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from local.emulator import LOCAL, ROOT, Emulator
+from local.terraform import Plan, ProviderSource, Terraform
+
+BACKEND_STACK = "state-backend"
+STACKS = ("tap",)
+"""Stacks with remote state, in the order in which they are deployed."""
+
+# Settings of the local environment. The user's own environment variables may add others, such as ETL_MAX_REJECT_RATIO.
+LOCAL_SETTINGS = {
+    "ENVIRONMENT_SUFFIX": "local",
+    "TERRAFORM_STATE_BUCKET": "local-terraform-state",
+    "RETAIN_DATA": "false",
+    "S3_USE_PATH_STYLE": "true",
+}
+
+Progress = Callable[[str, int, int], None]
+"""Told what happens, in words, and how many resources of how many are done (0: unknown)."""
+
+
+class SynthesisError(Exception):
+    """main.py did not synthesise; the message is its own."""
+
+
+def synthesise(output: Path, environment: Mapping[str, str]) -> Path:
+    """Run main.py as `cdktf synth` would, into `output`; the folder of the stacks. Raises SynthesisError."""
+    shutil.rmtree(output, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py")],
+        check=False,
+        cwd=ROOT,
+        env={"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20", **environment, "CDKTF_OUTDIR": str(output)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SynthesisError(done.stderr.strip() or done.stdout.strip())
+    return output / "stacks"
+
+
+class Deployment:
+    """The project's stacks on one embedded AWS. Its files live in `.local/NAME-PORT.out`, which `destroy` removes.
+
+    settings: environment variables for the synthesis, over LOCAL_SETTINGS.
+    """
+
+    def __init__(self, aws: Emulator, source: ProviderSource, *, settings: Mapping[str, str] | None = None, folder: Path = LOCAL):
+        self.environment = {**aws.environment(), **LOCAL_SETTINGS, **(settings or {})}
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.folder = folder / f"cdktf.out-{aws.port}"
+        self._source = source
+        self._terraform_folder = folder
+
+    def synthesise(self) -> None:
+        """Write the Terraform JSON of every stack. Raises SynthesisError."""
+        states = list(self.folder.glob(f"stacks/{BACKEND_STACK}/*.tfstate*"))
+        kept = {file: file.read_bytes() for file in states}  # the one state that lives beside the configuration
+        synthesise(self.folder, self.environment)
+        for file, content in kept.items():
+            file.write_bytes(content)
+
+    def terraform(self, stack: str) -> Terraform:
+        """Terraform in the folder of a synthesised stack, not initialised."""
+        return Terraform(self.folder / "stacks" / stack, self.environment, self._source, folder=self._terraform_folder)
+
+    def deploy(self, progress: Progress = lambda *_: None) -> None:
+        """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError."""
+        progress("synthesising", 0, 0)
+        self.synthesise()
+        for stack in (BACKEND_STACK, *STACKS):
+            self.apply(stack, progress)
+
+    def apply(self, stack: str, progress: Progress = lambda *_: None) -> None:
+        """Plan and apply one synthesised stack and keep its outputs. Raises TerraformError."""
+        terraform = self.terraform(stack)
+        progress(f"{stack}: terraform init", 0, 0)
+        terraform.init()
+        plan = terraform.plan(progress=_of(stack, progress))
+        terraform.apply(plan, progress=_of(stack, progress))
+        self.outputs[stack] = terraform.output()
+
+    def plan(self, stack: str, progress: Progress = lambda *_: None) -> Plan:
+        """What another apply of a deployed stack would change. Raises TerraformError."""
+        terraform = self.terraform(stack)
+        terraform.init()
+        return terraform.plan(progress=_of(stack, progress))
+
+    def destroy(self, progress: Progress = lambda *_: None) -> None:
+        """Destroy every deployed stack, the state of the others last. Raises TerraformError."""
+        for stack in (*reversed(STACKS), BACKEND_STACK):
+            if stack in self.outputs:
+                self.terraform(stack).destroy(progress=_of(stack, progress))
+                del self.outputs[stack]
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove what synthesis and Terraform wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _of(stack: str, progress: Progress) -> Progress:
+    return lambda text, done, total: progress(f"{stack}: {text}", done, total)
+
+
