@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Self
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,8 +151,12 @@ class Emulator:
             max_pool_connections=64))
 
     def session(self, region: str | None = None) -> boto3.Session:
-        """A boto3 session of the emulator's root that reads none of the user's settings."""
-        return boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=region or self.region)
+        """A boto3 session of the emulator's root that reads neither the user's files nor AWS_PROFILE."""
+        # botocore's session variables: (key in the file, environment variable, default, conversion)
+        nothing = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None),
+                   "credentials_file": (None, None, os.devnull, None)}
+        return boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=region or self.region,
+                             botocore_session=botocore.session.Session(nothing))
 
     def environment(self) -> dict[str, str]:
         """Environment for a subprocess (Terraform, the AWS CLI, our own commands) that shall see this AWS and no other."""

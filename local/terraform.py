@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -42,47 +41,6 @@ class TerraformError(Exception):
 
 class ProviderMissing(TerraformError):
     """No source of the AWS provider was found. The message says where it was sought and what to do."""
-
-
-# --- what must be installed ------------------------------------------------------------------------------------------------
-
-def prerequisites(path: str | None = None, python: tuple[int, ...] = sys.version_info[:3]) -> list[str]:
-    """What is missing or too old on this machine, one sentence with its remedy each; empty if all is well.
-
-    path: where to look for programs, as in PATH (default: that of this process). python: the version that runs the project.
-    """
-    faults = []
-    if python < (3, 11):
-        faults.append(f"Python {_dotted(python)} is too old, 3.11 or newer is needed. Remedy: https://www.python.org/downloads/")
-    for program, name, least, command, remedy in (
-        ("terraform", "Terraform", (1, 9), "version", "https://developer.hashicorp.com/terraform/install"),
-        ("node", "Node.js", (20,), "--version", "https://nodejs.org/en/download"),
-    ):
-        executable = shutil.which(program, path=path)
-        version = _version_of(executable, command) if executable else None
-        if executable is None:
-            faults.append(f"{name} is missing, {_dotted(least)} or newer is needed. Remedy: {remedy}")
-        elif version is None:
-            faults.append(f"{name} ({executable}) doesn't tell its version. Remedy: install it anew, {remedy}")
-        elif version < least:
-            faults.append(f"{name} {_dotted(version)} ({executable}) is too old, {_dotted(least)} or newer is needed. "
-                          f"Remedy: {remedy}")
-    return faults
-
-
-def _version_of(executable: str, command: str) -> tuple[int, ...] | None:
-    try:
-        # Without checkpoint, `terraform version` asks nobody whether there is a newer one.
-        told = subprocess.run([executable, command], check=False, capture_output=True, text=True, timeout=30,
-                              env={**os.environ, "CHECKPOINT_DISABLE": "1"}).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"v?(\d+)\.(\d+)\.(\d+)", told)
-    return tuple(map(int, found.groups())) if found else None
-
-
-def _dotted(version: Iterable[int]) -> str:
-    return ".".join(map(str, version))
 
 
 # --- where the provider comes from (L4) ------------------------------------------------------------------------------------
@@ -169,11 +127,11 @@ def registry_answers(registry: str, seconds: float = REGISTRY_SECONDS) -> bool:
         return False
 
 
-def implied_folders(environment: Mapping[str, str]) -> Iterator[Path]:
+def implied_folders(environment: Mapping[str, str], system: str = sys.platform) -> Iterator[Path]:
     """Where Terraform itself looks when nothing is configured (its documentation, "Implied Local Mirror Directories")."""
     home = Path(environment.get("HOME") or Path.home())
     yield home / ".terraform.d" / "plugins"
-    if sys.platform == "darwin":
+    if system == "darwin":
         yield home / "Library" / "Application Support" / "io.terraform" / "plugins"
         yield Path("/Library/Application Support/io.terraform/plugins")
     else:
@@ -233,6 +191,10 @@ class Terraform:
         file = (file or self.directory / "tfplan").resolve()
         self._stream("plan", "-detailed-exitcode", f"-out={file}", *(["-destroy"] if destroy else []), progress=progress)
         return Plan(file, json.loads(self._run("show", "-json", str(file))))
+
+    def show(self, plan: Plan) -> str:
+        """The plan as Terraform shows it to people."""
+        return self._run("show", str(plan.file))
 
     def apply(self, plan: Plan | None = None, *, progress: ProgressCallback = lambda *_: None) -> None:
         """Make it so: the saved plan, or a new one."""

@@ -35,6 +35,15 @@ class Maker:
     def __init__(self, aws):
         self.aws = aws
 
+    @staticmethod
+    def poll(found, seconds: float = 30):
+        """What `found()` returns as soon as that is true; fails after some seconds."""
+        deadline = time.monotonic() + seconds
+        while not (result := found()):
+            assert time.monotonic() < deadline, f"nothing within {seconds} s"
+            time.sleep(0.05)
+        return result
+
     def name(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"
 
@@ -96,16 +105,8 @@ class Maker:
 
     def ended(self, execution: str, *, seconds: float = 30) -> dict:
         sfn = self.aws.client("stepfunctions")
-        described = poll(lambda: (found := sfn.describe_execution(executionArn=execution))["status"] != "RUNNING" and found, seconds)
+        described = self.poll(
+            lambda: (found := sfn.describe_execution(executionArn=execution))["status"] != "RUNNING" and found, seconds)
         if described["status"] == "SUCCEEDED":
             described["output"] = json.loads(described["output"])
         return described
-
-
-def poll(found, seconds: float = 30):
-    """What `found()` returns as soon as that is true; fails after some seconds."""
-    deadline = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(0.05)
-    return result

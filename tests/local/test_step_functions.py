@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 INVOKE = "arn:aws:states:::lambda:invoke"
+WAIT = {"Wait": {"Type": "Wait", "Seconds": 30, "End": True}}
 ECHO = "def handler(event, context):\n    return event\n"
 
 
@@ -175,3 +176,97 @@ def test_tls_only_policies_let_loopback_in(make, aws):
                              f"    boto3.client('s3').put_object(Bucket='{bucket}', Key='k', Body=b'1')\n",
                              ("s3:PutObject", f"arn:aws:s3:::{bucket}/*"))
     assert "FunctionError" not in aws.client("lambda").invoke(FunctionName=function)
+
+
+class TestExecutions:
+    """L1: an execution starts once, ends once, and within limits."""
+
+    def test_starting_twice_with_the_same_input_is_once(self, make, aws):
+        """E3a: a claim that comes twice meets the running execution, or *already exists*."""
+        sfn, machine = aws.client("stepfunctions"), make.machine(make.role(), WAIT)
+        start = lambda given: sfn.start_execution(stateMachineArn=machine, name="claim", input=given)
+        first = start('{"a": 1}')
+        again = start('{"a": 1}')
+        assert (again["executionArn"], again["startDate"]) == (first["executionArn"], first["startDate"])
+        with pytest.raises(sfn.exceptions.ExecutionAlreadyExists):
+            start('{"a": 2}')
+        sfn.stop_execution(executionArn=first["executionArn"])
+        with pytest.raises(sfn.exceptions.ExecutionAlreadyExists):
+            start('{"a": 1}')
+
+    @pytest.mark.parametrize("name", ["a b", "a/b", "x" * 81])
+    def test_names_that_aws_refuses(self, make, aws, name):
+        sfn, machine = aws.client("stepfunctions"), make.machine(make.role(), WAIT)
+        with pytest.raises(sfn.exceptions.InvalidName):
+            sfn.start_execution(stateMachineArn=machine, name=name)
+
+    def test_a_machine_times_out_and_no_catch_runs(self, make):
+        """E7b: what no catch sees."""
+        function = make.function("import time\ndef handler(event, context):\n    time.sleep(4)\n")
+        ended = make.run(make.machine(make.role(("lambda:InvokeFunction", function)), {
+            "Task": {"Type": "Task", "Resource": INVOKE, "Arguments": {"FunctionName": function}, "End": True,
+                     "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]},
+            "Caught": {"Type": "Succeed"}}, TimeoutSeconds=1))
+        assert ended["status"] == "TIMED_OUT"
+
+    def test_an_aborted_execution_stays_aborted(self, make, aws):
+        """The task that was running when it was stopped fails later; the status must not change."""
+        function = make.function("import time\ndef handler(event, context):\n    time.sleep(1)\n    raise KeyError\n")
+        sfn = aws.client("stepfunctions")
+        machine = make.task(make.role(("lambda:InvokeFunction", function)), INVOKE, {"FunctionName": function})
+        execution = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+        happened = lambda: {event["type"] for event in sfn.get_execution_history(executionArn=execution)["events"]}
+        make.poll(lambda: "TaskScheduled" in happened())
+        sfn.stop_execution(executionArn=execution)
+        make.poll(lambda: "TaskFailed" in happened())
+        assert sfn.describe_execution(executionArn=execution)["status"] == "ABORTED"
+
+    @pytest.mark.parametrize("size, status", [(200_000, "SUCCEEDED"), (300_000, "FAILED")])
+    def test_large_payloads_escape_states_all(self, make, size, status):
+        """E7b: 256 KiB is the limit, and `States.ALL` doesn't catch what exceeds it."""
+        function = make.function("def handler(event, context):\n    return 'x' * event['size']\n")
+        ended = make.run(make.machine(make.role(("lambda:InvokeFunction", function)), {
+            "Task": {"Type": "Task", "Resource": INVOKE, "Arguments": {"FunctionName": function, "Payload": {"size": size}},
+                     "End": True, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]},
+            "Caught": {"Type": "Succeed"}}))
+        assert ended["status"] == status
+        assert ended.get("error") == (None if status == "SUCCEEDED" else "States.DataLimitExceeded")
+
+    def test_history_tells_states_and_times(self, make, aws):
+        """O3: `explain` reads the states from the history."""
+        ended = make.run(make.machine(make.role(), {"First": {"Type": "Pass", "Next": "Last"}, "Last": {"Type": "Succeed"}}))
+        history = aws.client("stepfunctions").get_execution_history(executionArn=ended["executionArn"])["events"]
+        entered = [event["stateEnteredEventDetails"]["name"] for event in history if event["type"].endswith("StateEntered")]
+        assert entered == ["First", "Last"]
+        assert all(event["timestamp"].tzinfo for event in history)
+
+
+class TestDistributedMap:
+    """E12, L1: pure JSONata, children that are executions of their own."""
+
+    def machine(self, make, *statements):
+        child = {"Type": "Pass", "End": True,
+                 "Output": {"item": "{% $states.input.item %}", "id": "{% $states.context.Execution.Id %}",
+                            "sees_outer": "{% $exists($outer) %}"}}
+        return make.machine(make.role(*statements), {
+            "Set": {"Type": "Pass", "Assign": {"outer": 1, "factor": 10}, "Next": "Map"},
+            "Map": {"Type": "Map", "Items": "{% $states.input.items %}", "MaxConcurrency": "{% $states.input.at_once %}",
+                    "ItemSelector": {"item": "{% $states.context.Map.Item.Value * $factor %}"},
+                    "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                                      "StartAt": "Child", "States": {"Child": child}},
+                    "Assign": {"count": "{% $count($states.result) %}"}, "Output": "{% $states.result %}", "Next": "Last"},
+            "Last": {"Type": "Pass", "Output": {"results": "{% $states.input %}", "count": "{% $count %}"}, "End": True},
+        })
+
+    def test_fields_are_evaluated_and_children_are_alone(self, make):
+        ended = make.run(self.machine(make, ("states:StartExecution", "*")), {"items": [1, 2, 3], "at_once": 2})
+        results = ended["output"]["results"]
+        assert [result["item"] for result in results] == [10, 20, 30]
+        assert ended["output"]["count"] == 3
+        assert not any(result["sees_outer"] for result in results)
+        assert len({result["id"] for result in results} | {ended["executionArn"]}) == 4
+
+    def test_the_role_must_be_allowed_to_start_the_children(self, make):
+        """E11: the machine's role has rights for its own Map runs."""
+        ended = make.run(self.machine(make), {"items": [1], "at_once": 1})
+        assert ended["status"] == "FAILED" and "states:StartExecution" in ended["cause"]

@@ -1,0 +1,105 @@
+"""L1: events find their way with IAM enforced: S3 → Lambda, S3 → EventBridge → Step Functions, status changes, injected ones."""
+
+import json
+
+import pytest
+
+RECORD = """
+import boto3, json, os
+def handler(event, context):
+    print("got", json.dumps(event))
+    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(event))
+"""
+
+
+@pytest.fixture
+def seen(make, aws):
+    """A function that passes its events on to a queue, and `received(n)`, which takes them from there."""
+    url, queue = make.queue()
+    function = make.function(RECORD, ("sqs:SendMessage", queue))
+    aws.client("lambda").update_function_configuration(FunctionName=function, Environment={"Variables": {"QUEUE": url}})
+
+    def received(seconds: float = 20) -> dict:
+        messages = make.poll(
+            lambda: aws.client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"), seconds)
+        return json.loads(messages[0]["Body"])
+
+    return function, received
+
+
+def rule(make, aws, pattern: dict, target: str) -> None:
+    """A rule on the default bus with this pattern and target; machines get a role that may start them."""
+    events, name = aws.client("events"), make.name("rule")
+    events.put_rule(Name=name, EventPattern=json.dumps(pattern))
+    role = {"RoleArn": make.role(("states:StartExecution", target), service="events")} if ":states:" in target else {}
+    events.put_targets(Rule=name, Targets=[{"Id": "target", "Arn": target, **role}])
+
+
+def test_s3_notifies_a_function_with_encoded_keys(make, aws, seen):
+    """E2, E3a: form-encoded keys, version ids and sequencers in the notification."""
+    function, received = seen
+    bucket, s3 = make.bucket(), aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"LambdaFunctionConfigurations": [
+        {"LambdaFunctionArn": function, "Events": ["s3:ObjectCreated:*"],
+         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "raw/"}]}}}]})
+    s3.put_object(Bucket=bucket, Key="other/a.csv", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="raw/a b+ü.csv", Body=b"1")
+    found = received()["Records"][0]["s3"]["object"]
+    assert found["key"] == "raw/a+b%2B%C3%BC.csv"
+    assert found["versionId"] and found["sequencer"] and found["size"] == 1
+
+
+def test_s3_events_start_a_machine(make, aws):
+    """M2: the keys of EventBridge events are not encoded."""
+    bucket, s3, sfn = make.bucket(), aws.client("s3"), aws.client("stepfunctions")
+    machine = make.machine(make.role(), {"Done": {"Type": "Succeed"}})
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    rule(make, aws, {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": {
+        "bucket": {"name": [bucket]}, "object": {"key": [{"suffix": "/metadata.json"}, "metadata.json"]}}}, machine)
+    for key in ("xmetadata.json", "a b/metadata.json"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
+    executions = make.poll(lambda: sfn.list_executions(stateMachineArn=machine)["executions"])
+    event = json.loads(make.ended(executions[0]["executionArn"])["input"])
+    assert len(executions) == 1 and event["detail"]["object"]["key"] == "a b/metadata.json"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
+def test_status_changes_are_events(make, aws, seen, status):
+    """E7b: the rule on status changes sees what no catch does."""
+    function, received = seen
+    states = {"FAILED": {"Fail": {"Type": "Fail", "Error": "E", "Cause": "C"}}}.get(
+        status, {"Wait": {"Type": "Wait", "Seconds": 30, "End": True}})
+    machine = make.machine(make.role(), states, **({"TimeoutSeconds": 1} if status == "TIMED_OUT" else {}))
+    rule(make, aws, {"source": ["aws.states"], "detail-type": ["Step Functions Execution Status Change"],
+                     "detail": {"status": [status], "stateMachineArn": [machine]}}, function)
+    sfn = aws.client("stepfunctions")
+    execution = sfn.start_execution(stateMachineArn=machine, input='{"file": "a"}')["executionArn"]
+    if status == "ABORTED":
+        sfn.stop_execution(executionArn=execution)
+    event = received()
+    assert event["detail"]["executionArn"] == execution
+    assert event["detail"]["input"] == '{"file": "a"}'
+
+
+def test_only_injected_events_come_from_aws(make, aws, seen):
+    """AWS accepts no `aws.…` source from users; tests inject one by a source that says so."""
+    function, received = seen
+    kind = make.name("kind")
+    rule(make, aws, {"source": ["aws.states"], "detail-type": [kind]}, function)
+    put = lambda source: aws.client("events").put_events(
+        Entries=[{"Source": source, "DetailType": kind, "Detail": json.dumps({"status": "TIMED_OUT"})}])
+    assert put("aws.states")["Entries"][0]["ErrorCode"] == "NotAuthorizedForSourceException"
+    assert put("injected:aws.states")["FailedEntryCount"] == 0
+    event = received()
+    assert (event["source"], event["detail"]) == ("aws.states", {"status": "TIMED_OUT"})
+
+
+def test_logs_hold_what_a_function_prints(make, aws, seen):
+    """C9, O3: under /aws/lambda/NAME."""
+    function, received = seen
+    aws.client("lambda").invoke(FunctionName=function, Payload=b'{"word": "recognisable"}')
+    received()
+    group = "/aws/lambda/" + function.rsplit(":", 1)[-1]
+    found = aws.client("logs").filter_log_events(logGroupName=group, filterPattern="recognisable")["events"]
+    assert found and "recognisable" in found[0]["message"]

@@ -1,0 +1,28 @@
+"""L1: the launcher starts no MiniStack that its shims don't know."""
+
+import subprocess
+import sys
+
+import pytest
+
+from local.emulator import ROOT
+
+
+@pytest.mark.parametrize("broken, message", [
+    ("local.launcher.MINISTACK_VERSION = '0.0.1'", "pip install ministack==0.0.1"),
+    ("del local.launcher.stepfunctions._invoke_resource", "_invoke_resource is gone from MiniStack"),
+    ("local.launcher.lambda_runtime._PYTHON_WORKER_SCRIPT = ''", "worker script"),
+])
+def test_another_ministack_stops_the_start(broken, message):
+    """In a process of its own: importing the launcher imports MiniStack, and a half-installed one would stay."""
+    done = subprocess.run([sys.executable, "-c", f"import local.launcher; {broken}; local.launcher.install()"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_shim_says_what_aws_does():
+    checked = ("import local.launcher\n"
+               "for owner, name, shim in local.launcher.SHIMS:\n"
+               "    assert shim.__doc__, shim.__name__\n")
+    subprocess.run([sys.executable, "-c", checked], cwd=ROOT, check=True)
