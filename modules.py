@@ -377,7 +377,11 @@ class Dashboard(Construct):
                             "period": 300,
                             "view": "timeSeries",
                             "metrics": [
-                                [m.namespace, m.name, *(part for pair in m.dimensions.items() for part in pair), {"stat": m.statistic}]
+                                [
+                                    *(m.namespace, m.name),
+                                    *(part for pair in m.dimensions.items() for part in pair),
+                                    {"stat": m.statistic},
+                                ]
                                 for m in metrics
                             ],
                         },
@@ -895,7 +899,7 @@ class Function(Construct):
         """Let an AWS service invoke the function on behalf of one resource of this account."""
         return lambda_permission.LambdaPermission(
             self,
-            "permit_" + service.split(".")[0],
+            "permit_" + service.partition(".")[0],
             statement_id=_sid(service),
             action="lambda:InvokeFunction",
             function_name=self._function.function_name,

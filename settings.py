@@ -171,7 +171,7 @@ def load(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     Raises SettingsError with every fault of every stack in one message.
     """
     models = {field.name: get_type_hints(Settings)[field.name] for field in fields(Settings)}
-    known = {name for model in models.values() for name in model.model_fields}
+    known: set[str] = {name for model in models.values() for name in model.model_fields}
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, value in context.items():
