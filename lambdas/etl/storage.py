@@ -1,0 +1,276 @@
+"""S3: reading an uploaded version, writing and publishing its output, taking it out of ``raw/``.
+
+Every step can run twice, and may meet another execution of the same or of another version of the file (E4b to E4d).
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
+from . import log
+from .files import File, is_newer
+
+BLOCK_BYTES = 8 << 20
+_READ_ATTEMPTS = 4
+_PUBLISH_ATTEMPTS = 6
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_CONDITION_FAILED = {"PreconditionFailed", "412"} | _MISSING  # If-Match on an object that is gone is a 404
+_CONFLICT = {"ConditionalRequestConflict", "409"}
+
+_METADATA_VERSION = "source-version-id"
+_METADATA_SEQUENCER = "source-sequencer"
+_METADATA_EXECUTION = "execution-name"
+
+
+class AlreadySetAside(Exception):
+    """The file left ``raw/`` while it was being converted: a recovery has taken it, so nothing was published."""
+
+
+class PublishConflict(Exception):
+    """Other writers kept interfering with this publication. Nothing is broken: try again."""
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """A client for AWS calls from a function: a few retries, and no wait that outlives them."""
+    return boto3.client(
+        service, config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+    )
+
+
+# --- the uploaded version --------------------------------------------------------------------------------------------
+
+
+def read(s3: Any, file: File, start: int, end: int) -> bytes:
+    """Bytes ``start`` to ``end`` (exclusive, cut to the file's size) of the uploaded version."""
+    end = min(end, file.size)
+    if start >= end:  # S3 answers 416 to an empty range
+        return b""
+    for attempts_left in reversed(range(_READ_ATTEMPTS)):
+        answer = s3.get_object(
+            Bucket=file.bucket, Key=file.key, VersionId=file.version_id, Range=f"bytes={start}-{end - 1}"
+        )
+        try:
+            return answer["Body"].read()
+        except (HTTPClientError, IncompleteReadError):  # the answer broke off; botocore retries requests, not their bodies
+            if not attempts_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def blocks(s3: Any, file: File, start: int, end: int) -> Iterator[bytes]:
+    """The same bytes in blocks, the next one on its way while the last one is worked on."""
+    with ThreadPoolExecutor(1) as ahead:
+        fetch = functools.partial(ahead.submit, read, s3, file)
+        coming = fetch(start, min(start + BLOCK_BYTES, end))
+        for position in range(start, end, BLOCK_BYTES):
+            block = coming.result()
+            following = position + BLOCK_BYTES
+            if following < end:
+                coming = fetch(following, min(following + BLOCK_BYTES, end))
+            yield block
+
+
+def remove(s3: Any, file: File) -> bool:
+    """Hide the file from ``raw/`` (E4d) unless somebody has uploaded a newer version, or it is gone already.
+
+    Leaves a delete marker. Deleting by version id would be for good; deleting without a condition could hide a newer
+    upload that arrives between the look and the deletion.
+    """
+    current = _head(s3, file.bucket, file.key)
+    if not current or current.get("VersionId") != file.version_id:
+        return False
+    try:
+        s3.delete_object(Bucket=file.bucket, Key=file.key, IfMatch=current["ETag"])
+    except ClientError as error:
+        if _code(error) in _CONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def set_aside(s3: Any, file: File) -> str | None:
+    """Move the uploaded version to ``failed/`` (E3c); returns its key there, or None if it has to stay in ``raw/``."""
+    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415  only this rare path pays for it
+
+    if file.failed_key is None:
+        return None
+    s3.copy(
+        {"Bucket": file.bucket, "Key": file.key, "VersionId": file.version_id},
+        file.bucket,
+        file.failed_key,
+        # Copying tags would need tagging rights.
+        ExtraArgs={"TaggingDirective": "REPLACE"},
+        # A managed copy does what CopyObject cannot: more than 5 GB.
+        Config=TransferConfig(multipart_threshold=256 << 20, multipart_chunksize=256 << 20),
+    )
+    remove(s3, file)
+    return file.failed_key
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+class Upload:
+    """A new object, written bit by bit with the memory of two parts: a multipart upload if it outgrows one part.
+
+    Nothing is visible before ``complete``. As a context manager it discards what was not completed.
+    """
+
+    def __init__(self, s3: Any, bucket: str, key: str, *, content_type: str, metadata: Mapping[str, str], abortable: bool):
+        """``abortable`` is whether the role may abort uploads here; otherwise the bucket's lifecycle rule does it (E1b)."""
+        self.bucket, self.key = bucket, key
+        self._s3 = s3
+        self._attributes = {"ContentType": content_type, "Metadata": dict(metadata)}
+        self._abortable = abortable
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._parts: list[Future] = []
+        self._sender = ThreadPoolExecutor(1)
+        self.is_multipart = False
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sender.shutdown(cancel_futures=True)
+        if self._upload_id and self._abortable:
+            try:
+                self._s3.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id)
+            except ClientError as error:
+                # Gone already, or never to be: no reason to hide what happened before; the lifecycle rule cleans up.
+                if _code(error) != "NoSuchUpload":
+                    log.warning("could not abort an upload", key=self.key, error=str(error))
+
+    def write(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) > BLOCK_BYTES:
+            self._send_part(bytes(self._buffer[:BLOCK_BYTES]))
+            del self._buffer[:BLOCK_BYTES]
+
+    def complete(self, **condition: str) -> None:
+        """Make the object visible, whole, if the condition (``IfMatch`` or ``IfNoneMatch``) holds. May be called again
+        after a condition has failed."""
+        if not self.is_multipart:
+            self._s3.put_object(Bucket=self.bucket, Key=self.key, Body=bytes(self._buffer), **self._attributes, **condition)
+            return
+        if self._buffer:
+            self._send_part(bytes(self._buffer))
+            self._buffer.clear()
+        parts = [{"PartNumber": number, **part.result()} for number, part in enumerate(self._parts, start=1)]
+        self._s3.complete_multipart_upload(
+            Bucket=self.bucket, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": parts}, **condition
+        )
+        self._upload_id = None
+
+    def _send_part(self, data: bytes) -> None:
+        if not self.is_multipart:
+            answer = self._s3.create_multipart_upload(
+                Bucket=self.bucket, Key=self.key, ChecksumAlgorithm="CRC32", **self._attributes
+            )
+            self._upload_id, self.is_multipart = answer["UploadId"], True
+        if self._parts:
+            self._parts[-1].result()  # one part on its way at a time: bounded memory, and an early failure
+        self._parts.append(self._sender.submit(self._upload_part, len(self._parts) + 1, data))
+
+    def _upload_part(self, number: int, data: bytes) -> dict[str, str]:
+        answer = self._s3.upload_part(
+            Bucket=self.bucket,
+            Key=self.key,
+            UploadId=self._upload_id,
+            PartNumber=number,
+            Body=data,
+            ChecksumAlgorithm="CRC32",
+        )
+        return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if answer.get(name)}
+
+
+def output_upload(s3: Any, file: File, execution_name: str) -> Upload:
+    """The upload of a file's output; its metadata says what it was made from."""
+    return Upload(
+        s3,
+        file.bucket,
+        file.processed_key,
+        content_type="text/csv; charset=utf-8",
+        metadata={
+            _METADATA_VERSION: file.version_id,
+            _METADATA_SEQUENCER: file.sequencer,
+            _METADATA_EXECUTION: execution_name,
+        },
+        abortable=True,
+    )
+
+
+def rejects_upload(s3: Any, file: File, key: str) -> Upload:
+    """The upload of one range's rejects."""
+    return Upload(s3, file.bucket, key, content_type="application/x-ndjson", metadata={}, abortable=False)
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+def publish(s3: Any, file: File, upload: Upload) -> str | None:
+    """Make the output of this version visible, unless that of a newer one is (E4b, E4c).
+
+    Returns None when the output of this version is in place, by this call or an earlier attempt; otherwise the id of the
+    version that supersedes it. Raises AlreadySetAside, or PublishConflict after too many races.
+    """
+    for _ in range(_PUBLISH_ATTEMPTS):
+        existing = _head(s3, file.bucket, file.processed_key)
+        made_from = existing["Metadata"] if existing else {}
+        if made_from.get(_METADATA_VERSION) == file.version_id:
+            return None
+        current = _head(s3, file.bucket, file.key)
+        if existing and _is_superseded(file, current, by=made_from.get(_METADATA_SEQUENCER, "")):
+            return made_from.get(_METADATA_VERSION, existing["VersionId"])
+        if not current:
+            raise AlreadySetAside(f"{file.key} was removed while version {file.version_id} was being converted")
+        try:
+            upload.complete(**({"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}))
+            return None
+        except ClientError as error:
+            code = _code(error)
+            if code in _CONDITION_FAILED or (code in _CONFLICT and not upload.is_multipart):
+                continue  # somebody was faster, perhaps our own lost request: look again
+            if _is_published(s3, file):
+                return None
+            if code in _CONFLICT | {"NoSuchUpload"}:  # S3: such an upload has to start again
+                break
+            raise
+        except BotoCoreError:  # no answer; was it done?
+            if _is_published(s3, file):
+                return None
+            raise
+    raise PublishConflict(f"could not publish {file.processed_key}: other writers interfered; trying again will help")
+
+
+def _is_superseded(file: File, current: Mapping[str, Any] | None, *, by: str) -> bool:
+    if file.sequencer:
+        return is_newer(by, than=file.sequencer)
+    # Found by the sweep (E7c), not announced by S3: the current version is the newest upload there is.
+    return current is not None and current.get("VersionId") != file.version_id
+
+
+def _is_published(s3: Any, file: File) -> bool:
+    existing = _head(s3, file.bucket, file.processed_key)
+    return bool(existing) and existing["Metadata"].get(_METADATA_VERSION) == file.version_id
+
+
+def _head(s3: Any, bucket: str, key: str) -> dict[str, Any] | None:
+    """The current object, or None if there is none (or a delete marker)."""
+    try:
+        return s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _code(error) in _MISSING:
+            return None
+        raise
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
