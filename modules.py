@@ -519,7 +519,7 @@ class DeadLetterQueue(Construct):
             self, "queue", name=full_name, message_retention_seconds=14 * DAY, sqs_managed_sse_enabled=True
         )
         self._policy = PolicyDocument(self, "policy")
-        self._policy.deny_without_tls(["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage"], [self.arn])
+        self._policy.deny_without_tls(["sqs:*"], [self.arn])
         sqs_queue_policy.SqsQueuePolicy(self, "queue_policy", queue_url=self.queue.url, policy=self._policy.json)
         self.depth = Metric(
             # Counts failed deliveries too, which NumberOfMessagesSent does not (SQS developer guide).
@@ -975,7 +975,8 @@ class StateMachine(Construct):
             description=f"Executions of {full_name} failed, timed out or were aborted. Look: aws stepfunctions "
             f"list-executions --region {stack.region} --state-machine-arn {self.arn} --status-filter FAILED "
             "(or TIMED_OUT, ABORTED)",
-            expression="failed + timedout + aborted",
+            # Without FILL the sum has no value in a minute in which one of the three has none.
+            expression="FILL(failed, 0) + FILL(timedout, 0) + FILL(aborted, 0)",
             metrics=[self.failed, self.timed_out, self.aborted],
             topic=topic,
             above=0,
