@@ -53,7 +53,8 @@ clean: ## remove what the other targets made, save for the tools
 	@$(PYTHON) local/prerequisites.py
 	@echo "· Python packages, as locked, into .venv"
 	@test -x .tools/pipenv/bin/pipenv || { $(PYTHON) -m venv .tools/pipenv && .tools/pipenv/bin/pip install --quiet pipenv==$(PIPENV_VERSION); }
-	@.tools/pipenv/bin/pipenv --python $(PYTHON) sync --dev --quiet
+	@test -x $(python) || $(PYTHON) -m venv .venv
+	@.tools/pipenv/bin/pipenv sync --dev >.tools/pipenv.log 2>&1 || { cat .tools/pipenv.log; exit 1; }
 	@touch $@
 
 node_modules/ready: package-lock.json
@@ -65,5 +66,6 @@ node_modules/ready: package-lock.json
 .tools/checkov/ready: checks/checkov/Pipfile.lock | .venv/ready
 	@echo "· the policy scanner, as locked, into .tools/checkov"
 	@mkdir -p .tools/checkov && cp checks/checkov/Pipfile checks/checkov/Pipfile.lock .tools/checkov/
-	@cd .tools/checkov && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv --python $(PYTHON) sync --quiet
+	@test -x .tools/checkov/.venv/bin/python || $(PYTHON) -m venv .tools/checkov/.venv
+	@cd .tools/checkov && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../checkov.log 2>&1 || { cat ../checkov.log; exit 1; }
 	@touch $@

@@ -91,6 +91,7 @@ Condition = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementCondit
 Principals = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementPrincipals
 
 DAY = 24 * 3600
+CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 
 
 # --- Stacks ---------------------------------------------------------------------------------------------------------
@@ -155,9 +156,10 @@ class AwsStack(TerraformStack):
         """An output of the stack: an interface, so its name is exactly ``name`` (C11)."""
         TerraformOutput(self, name, value=value, description=description)
 
-    def console_url(self, path: str) -> str:
-        """A page of the AWS console in this stack's region."""
-        return f"https://{self.region}.console.aws.amazon.com/{path}"
+    def console_url(self, page: str, fragment: str) -> str:
+        """A page of the AWS console in this stack's region, such as ``cloudwatch/home`` and what follows its ``#``."""
+        domain = next((domain for start, domain in CONSOLES.items() if self.region.startswith(start)), "console.aws.amazon.com")
+        return f"https://{self.region}.{domain}/{page}?region={self.region}#{fragment}"
 
 
 @jsii.implements(IAspect)
@@ -390,7 +392,7 @@ class Dashboard(Construct):
         cloudwatch_dashboard.CloudwatchDashboard(
             self, "dashboard", dashboard_name=full_name, dashboard_body=json.dumps({"widgets": widgets})
         )
-        self.url = stack.console_url(f"cloudwatch/home?region={stack.region}#dashboards/dashboard/{full_name}")
+        self.url = stack.console_url("cloudwatch/home", f"dashboards/dashboard/{full_name}")
 
 
 class LogGroup(Construct):

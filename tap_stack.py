@@ -115,6 +115,7 @@ class EtlPipeline(Construct):
             substitutions={
                 "TableName": table.name,
                 "FailureTopicArn": topic.arn,
+                "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
                 "ValidationFunctionArn": validation.arn,
                 "TransformationFunctionArn": transformation.arn,
             },
@@ -128,6 +129,7 @@ class EtlPipeline(Construct):
             substitutions={
                 "TableName": table.name,
                 "FailureTopicArn": topic.arn,
+                "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
                 "ValidationFunctionArn": validation.arn,
             },
             topic=topic,

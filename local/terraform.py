@@ -60,8 +60,8 @@ class ProviderSource:
 
 def find_provider(environment: Mapping[str, str] = os.environ, *, registry: str = REGISTRY,
                   implied: Iterable[Path] | None = None, conventional: Iterable[str | Path] = CONVENTIONAL) -> ProviderSource:
-    """The first source that has the provider, in the order of L4: the folder named by TERRAFORM_PROVIDER_MIRROR; the registry, if
-    it answers within a few seconds; Terraform's implied plugin folders; a `registry.terraform.io` folder in a conventional place.
+    """The first source that has the provider, in the order of L4: the folder named by TERRAFORM_PROVIDER_MIRROR; the registry,
+    if it answers in time; Terraform's implied plugin folders; a `registry.terraform.io` folder in a conventional place.
 
     Raises ProviderMissing if none has it, or if the named folder, which the user meant, hasn't.
     """

@@ -1,0 +1,217 @@
+"""The local run: `python -m local run | up | down | plan STACK` (`make local`, `make local-up`, …)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from local.deployment import STACKS, Deployment, SynthesisError, synthesise
+from local.emulator import ACCESS_KEY, LOCAL, ROOT, SECRET_KEY, Emulator, EmulatorError
+from local.etl import Etl, EtlTimeout
+from local.exercise import Outcome, SamplesError, exercise, read_samples
+from local.prerequisites import prerequisites
+from local.report import RunFacts, write_report
+from local.terraform import PROVIDER_VERSION, Terraform, TerraformError, find_provider
+
+OUTPUTS = LOCAL / "outputs.json"
+REPORT = LOCAL / "report.html"
+USER_ERRORS = (EmulatorError, EtlTimeout, SamplesError, SynthesisError, TerraformError)
+"""What is told in words; anything else is a bug and shows its traceback."""
+
+console = Console(highlight=False)
+
+
+class Phases:
+    """The steps of a run: each shown while it goes on, and its seconds kept."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[_Step]:
+        began = time.monotonic()
+        with _Step(title) as step:
+            yield step
+        self.seconds[title] = time.monotonic() - began
+        console.print(f"[green]✓[/] {title} [dim]{self.seconds[title]:.1f} s[/]")
+
+
+class _Step:
+    """One running step: a bar on a terminal, a line every ten seconds elsewhere."""
+
+    _QUIET_SECONDS = 10
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("[dim]{task.fields[text]}", markup=True), console=console, transient=True)
+        self._task = self._bar.add_task(title, total=None, text="")
+        self._said = time.monotonic()
+
+    def __enter__(self) -> _Step:
+        if console.is_terminal:
+            self._bar.start()
+        else:
+            console.print(f"… {self._title}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Tell what happens now, and how many of how many are done (0: unknown)."""
+        if console.is_terminal:
+            shown = Text(text[:80]).markup
+            self._bar.update(self._task, completed=done, total=total or None, text=shown)
+        elif time.monotonic() - self._said > self._QUIET_SECONDS:
+            console.print(Text(f"  {f'{done}/{total} ' if total else ''}{text}"))
+            self._said = time.monotonic()
+
+
+def run() -> int:
+    """Deploy, send the samples through, report, tear down. 0 only if every sample ended as it must."""
+    phases, started = Phases(), datetime.now().astimezone()
+    samples = read_samples()
+    source = find_provider()
+    console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
+    aws = Emulator(name="run")
+    deployment = Deployment(aws, source)
+    try:
+        with phases("start the embedded AWS, IAM enforced") as step:
+            aws.start(progress=step)
+            deployment = Deployment(aws, source)
+        with phases("deploy with Terraform") as step:
+            deployment.deploy(progress=step)
+        with phases(f"send {len(samples)} samples through") as step:
+            outcomes = exercise(Etl(aws, deployment.outputs["tap"]), samples, lambda done, total: step("files ended", done, total))
+        console.print(_table(outcomes))
+        outputs = dict(deployment.outputs)
+        with phases("destroy with Terraform") as step:
+            deployment.destroy(progress=step)
+    finally:
+        aws.stop()
+        deployment.remove_files()
+    versions = {"Python": sys.version.split()[0], "AWS provider": PROVIDER_VERSION, "MiniStack": version("ministack")}
+    write_report(REPORT, outcomes, RunFacts(started=started, phases=phases.seconds, versions=versions,
+                                            environment=deployment.environment["ENVIRONMENT_SUFFIX"], outputs=outputs["tap"]))
+    console.print(Text(f"The report, with a picture and every execution: {REPORT.relative_to(ROOT)}"))
+    wrong = [outcome for outcome in outcomes if outcome.faults]
+    for outcome in wrong:
+        console.print(Text(f"✗ {outcome.sample.file_name}: {'; '.join(outcome.faults)}", style="red"))
+    if not wrong:
+        console.print(f"[green]Every one of the {len(outcomes)} samples ended as samples/expected.toml says.[/]")
+    return 1 if wrong else 0
+
+
+def up(port: int) -> int:
+    """Start, deploy and leave it running; `.local/outputs.json` tells where (L3)."""
+    phases = Phases()
+    source = find_provider()
+    console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
+    aws = Emulator(port=port)
+    with phases("start the embedded AWS, IAM enforced") as step:
+        aws.start(progress=step)
+    deployment = Deployment(aws, source)
+    try:
+        with phases("deploy with Terraform") as step:
+            deployment.deploy(progress=step)
+    except BaseException:
+        aws.stop()
+        deployment.remove_files()
+        raise
+    where = {"endpoint": aws.endpoint, "region": aws.region, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    OUTPUTS.write_text(json.dumps({**where, **deployment.outputs}, indent=2) + "\n", encoding="utf-8")
+    bucket = deployment.outputs["tap"]["etl_bucket_name"]
+    console.print(Text(
+        f"It runs at {aws.endpoint}; outputs are in {OUTPUTS.relative_to(ROOT)}. Try:\n"
+        f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
+        f"AWS_REGION={aws.region}\n"
+        f"  aws s3 cp samples/good.csv s3://{bucket}/raw/ && sleep 2 && aws s3 ls --recursive s3://{bucket}/\n"
+        "Stop it with: make local-down"))
+    return 0
+
+
+def down() -> int:
+    """Stop what `up` started and remove everything it made."""
+    aws = Emulator.running()
+    if aws is None:
+        console.print("The embedded AWS is not running.")
+    else:
+        Deployment(aws, find_provider()).remove_files()
+        aws.stop()
+        console.print("The embedded AWS is stopped, its data removed.")
+    OUTPUTS.unlink(missing_ok=True)
+    return 0
+
+
+def plan(stack: str) -> int:
+    """Show what Terraform would change: in the embedded AWS that `up` left running, else in the AWS of your credentials."""
+    source = find_provider()
+    aws = Emulator.running()
+    if aws:
+        deployment = Deployment(aws, source)
+        deployment.synthesise()
+        terraform = deployment.terraform(stack)
+        console.print(f"Planning {stack} against the embedded AWS at {aws.endpoint}.")
+    else:
+        terraform = Terraform(synthesise(ROOT / "cdktf.out", os.environ) / stack, os.environ, source)
+        console.print(f"Planning {stack} against AWS with your credentials (for the embedded AWS: make local-up first).")
+    terraform.init()
+    print(terraform.show(terraform.plan()))
+    return 0
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="What became of each file", title_justify="left", header_style="bold")
+    for column, justify in (("file", "left"), ("status", "left"), ("read", "right"), ("written", "right"), ("rejected", "right"),
+                            ("where it is now", "left"), ("time", "right"), ("announced", "left"), ("as expected", "left")):
+        table.add_column(column, justify=justify, overflow="fold")
+    colours = {"SUCCEEDED": "green", "INVALID": "yellow", "FAILED": "red"}
+    for outcome in outcomes:
+        record = outcome.record
+        status = record.get("status", "no record")
+        rows = [str(record.get(f"rows_{kind}", "")) for kind in ("read", "written", "rejected")]
+        table.add_row(
+            Text(outcome.sample.file_name), Text(status, style=colours.get(status, "red")), *rows, Text(outcome.location),
+            f"{outcome.seconds:.1f} s", Text("; ".join(notice.get("Subject", "") for notice in outcome.announcements) or "–"),
+            Text("no", style="red") if outcome.faults else Text("yes", style="green"))
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help=run.__doc__)
+    commands.add_parser("up", help=up.__doc__).add_argument("--port", type=int, default=0, help="default: a free one")
+    commands.add_parser("down", help=down.__doc__)
+    commands.add_parser("plan", help=plan.__doc__).add_argument("stack", choices=("state-backend", *STACKS))
+    arguments = vars(parser.parse_args())
+    command = {"run": run, "up": up, "down": down, "plan": plan}[arguments.pop("command")]
+    if faults := prerequisites():
+        console.print(Text("\n".join(faults), style="red"))
+        return 2
+    try:
+        return command(**arguments)
+    except USER_ERRORS as error:
+        console.print(Text(str(error), style="red"))
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted; everything is stopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
