@@ -1,0 +1,41 @@
+"""Stacks synthesised once for all tests of this folder; a test that needs another one calls ``synthesise``."""
+
+import os
+
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
+
+import pytest
+
+from tests.synth.reading import Synthesised, synthesise
+
+
+@pytest.fixture(scope="session")
+def tap() -> Synthesised:
+    """TapStack of prod, as ``TapStack(app, "tap")`` makes it."""
+    from tap_stack import TapStack
+
+    return synthesise(TapStack, "tap")
+
+
+@pytest.fixture(scope="session")
+def staging() -> Synthesised:
+    """TapStack of another environment, where data is not retained and e-mails are subscribed."""
+    from tap_stack import TapStack
+
+    return synthesise(
+        TapStack, "tap", environment_suffix="staging", aws_region="eu-central-1", etl_alert_emails="a@example.com,b@example.com"
+    )
+
+
+@pytest.fixture(scope="session")
+def state_backend() -> Synthesised:
+    """StateBackendStack of prod."""
+    from state_backend_stack import StateBackendStack
+
+    return synthesise(StateBackendStack, "state-backend")
+
+
+@pytest.fixture(params=["tap", "staging", "state_backend"])
+def any_stack(request: pytest.FixtureRequest) -> Synthesised:
+    """Each stack in turn, for what must hold everywhere."""
+    return request.getfixturevalue(request.param)
