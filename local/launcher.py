@@ -29,6 +29,7 @@ import threading
 import time
 import uuid
 from typing import Any
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import botocore.session
@@ -41,11 +42,13 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.core.responses import (
     AccountRegionScopedDict,
     error_response_json,
+    error_response_xml,
     get_account_id,
     get_region,
     json_response,
 )
-from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, lambda_svc, stepfunctions, sts
+from ministack.core.router import extract_access_key_id
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, kms, lambda_svc, s3, sns, stepfunctions, sts
 
 MINISTACK_VERSION = "1.5.33"
 STATE_PAYLOAD_BYTES = 256 * 1024  # what a state may take in or give out (Step Functions quotas)
@@ -196,8 +199,8 @@ def to_api(shape: Shape | None, value):
         return [to_api(shape.member, item) for item in value]
     if shape.type_name == "map" and isinstance(value, dict):
         return {key: to_api(shape.value, item) for key, item in value.items()}
-    if shape.type_name in ("string", "blob") and isinstance(value, (dict, list)) or (
-            shape.type_name == "blob" and not isinstance(value, str)):
+    text_wanted = shape.type_name == "blob" or (shape.type_name == "string" and isinstance(value, (dict, list)))
+    if text_wanted and not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False)
     return value.encode() if shape.type_name == "blob" else value
 
@@ -560,6 +563,53 @@ def loopback_counts_as_tls(original, source_ip: str, secure_transport: bool):
     return original(source_ip, secure_transport or ipaddress.ip_address(source_ip).is_loopback)
 
 
+def denied(headers: dict, query_parameters: dict, action: str, resource: str) -> bool:
+    """Whether IAM denies the request's caller this further action."""
+    caller = extract_access_key_id(headers, query_parameters)
+    return iam_evaluator.enforce(caller, action, action.partition(":")[0], get_region(), resource_arn=resource) is not None
+
+
+async def s3_asks_for_the_further_rights(original, method: str, path: str, headers: dict, body, query_parameters, **internal):
+    """AWS: a missing object is *denied* to those who may not list the bucket; `If-Match` on a write also needs GetObject, tags
+    PutObjectTagging (S3 API reference: GetObject, "Permissions"; PutObject; "Conditional writes"). MiniStack asks for none.
+    """
+    bucket, _, key = path.lstrip("/").partition("/")
+    if key and method in ("PUT", "POST"):
+        further = [action for header, action in (("if-match", "s3:GetObject"), ("x-amz-tagging", "s3:PutObjectTagging"))
+                   if header in headers]
+        if any(denied(headers, query_parameters, action, f"arn:aws:s3:::{bucket}/{key}") for action in further):
+            return error_response_xml("AccessDenied", "Access Denied", 403)
+    response = await original(method, path, headers, body, query_parameters, **internal)
+    missing = response[0] == 404 and key and (method == "HEAD" or (method == "GET" and b"<Code>NoSuchKey<" in response[2]))
+    if missing and denied(headers, query_parameters, "s3:ListBucket", f"arn:aws:s3:::{bucket}"):
+        status, its_headers, text = error_response_xml("AccessDenied", "Access Denied", 403)
+        return status, its_headers, b"" if method == "HEAD" else text
+    return response
+
+
+async def encrypted_topics_need_their_key(original, method: str, path: str, headers: dict, body: bytes, query_parameters):
+    """AWS: who publishes to a topic encrypted with a customer-managed key needs `kms:GenerateDataKey` and `kms:Decrypt` on it
+    (SNS Developer Guide, "Key management"). MiniStack encrypts nothing and asks for neither.
+    """
+    form = {name: values[0] for name, values in parse_qs(body.decode(errors="replace")).items()} if body else {}
+    topic = sns._topics.get(form.get("TopicArn")) if form.get("Action") in ("Publish", "PublishBatch") else None
+    key = topic and kms._resolve_key(topic["attributes"].get("KmsMasterKeyId"))
+    if key and any(denied(headers, query_parameters, action, key["Arn"]) for action in ("kms:GenerateDataKey", "kms:Decrypt")):
+        return sns._error("KMSAccessDenied", f"The caller is not authorized to use the topic's key {key['Arn']}", 400)
+    return await original(method, path, headers, body, query_parameters)
+
+
+def functions_need_a_role_that_trusts_lambda(original, data: dict):
+    """AWS refuses a function whose role Lambda cannot assume (CreateFunction, InvalidParameterValue); MiniStack only wants it to
+    exist.
+    """
+    arn = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{data.get('FunctionName')}"
+    if role_cannot_be_assumed(data.get("Role", ""), "lambda.amazonaws.com", arn):
+        message = "The role defined for the function cannot be assumed by Lambda."
+        return error_response_json("InvalidParameterValueException", message, 400)
+    return original(data)
+
+
 SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_invoke_resource", tasks_are_calls_of_the_machines_role),
     (stepfunctions, "_run_execution", machines_time_out),
@@ -577,6 +627,9 @@ SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
+    (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
+    (s3, "handle_request", s3_asks_for_the_further_rights),
+    (sns, "handle_request", encrypted_topics_need_their_key),
     (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),
     (cloudwatch, "_describe_alarms", alarms_are_described_whole),
     (cloudwatch_logs, "handle_request", saved_queries_are_kept),

@@ -212,14 +212,15 @@ class Terraform:
     def _run(self, command: str, *arguments: str, check: bool = True) -> str:
         """Run to the end and return what it printed."""
         no_color = [] if command == "output" else ["-no-color"]
-        done = subprocess.run(["terraform", command, *no_color, *arguments], check=False, cwd=self.directory, env=self.environment,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(["terraform", command, *no_color, *arguments], check=False, cwd=self.directory,
+                              env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if check and done.returncode:
-            raise TerraformError(f"terraform {command} in {self.directory} failed:\n" + _without_frame(done.stderr or done.stdout))
+            told = _without_frame(done.stderr or done.stdout)
+            raise TerraformError(f"terraform {command} in {self.directory} failed:\n{told}")
         return done.stdout
 
     def _stream(self, command: str, *arguments: str, progress: ProgressCallback, total: int = 0) -> None:
-        """Run with `-json` and tell each step as it happens: its text, how many changes are done, and of how many (0: unknown)."""
+        """Run with `-json` and tell each step as it happens: its text, how many changes are done, of how many (0: unknown)."""
         done, faults, other = 0, [], []
         process = subprocess.Popen(
             ["terraform", command, "-json", "-input=false", *arguments], cwd=self.directory, env=self.environment,

@@ -47,15 +47,16 @@ class Maker:
     def name(self, kind: str) -> str:
         return f"{kind}-{next(self._numbers)}"
 
-    def role(self, *statements: tuple[str, str], service: str = "states") -> str:
-        """ARN of a role that trusts the service and may do `(action, resource)` each, and nothing else."""
+    def role(self, *statements: tuple, service: str = "states") -> str:
+        """ARN of a role that trusts the service and may do `(action, resource[, condition])` each, and nothing else."""
         iam, name = self.aws.client("iam"), self.name("role")
         trust = {"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}]}
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
         if statements:
             policy = {"Version": "2012-10-17", "Statement": [
-                {"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in statements]}
+                {"Effect": "Allow", "Action": action, "Resource": resource, "Condition": dict(*condition)}
+                for action, resource, *condition in statements]}
             iam.put_role_policy(RoleName=name, PolicyName="grants", PolicyDocument=json.dumps(policy))
         return role["Arn"]
 

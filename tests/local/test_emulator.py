@@ -21,7 +21,8 @@ def own(tmp_path):
 def test_stop_ends_workers_and_removes_data(own, make):
     own.start()
     maker = type(make)(own)
-    function = maker.function("import os, tempfile\ndef handler(event, context):\n    return [os.getpid(), tempfile.gettempdir()]\n")
+    function = maker.function("import os, tempfile\n"
+                              "def handler(event, context):\n    return [os.getpid(), tempfile.gettempdir()]\n")
     worker, temporary = json.loads(own.client("lambda").invoke(FunctionName=function)["Payload"].read())
     assert temporary.startswith(str(own.data_folder))
     own.stop()
@@ -32,7 +33,8 @@ def test_stop_ends_workers_and_removes_data(own, make):
 
 def test_it_outlives_the_process_that_started_it(own, tmp_path):
     """`make local-up`, `make local-down`."""
-    start = f"from pathlib import Path; from local.emulator import Emulator; Emulator(folder=Path({str(tmp_path)!r})).start(print)"
+    start = ("from pathlib import Path; from local.emulator import Emulator;"
+             f"Emulator(folder=Path({str(tmp_path)!r})).start(print)")
     told = subprocess.run([sys.executable, "-c", start], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "answers at http://127.0.0.1:" in told
     found = Emulator.running(folder=tmp_path)

@@ -36,7 +36,8 @@ class TestTasksAreCallsOfTheMachinesRole:
     def test_dynamodb_errors_have_the_integrations_names(self, make, resource, unmet, denied):
         table = make.table()
         put = {"TableName": table, "Item": {"id": {"S": "1"}}, "ConditionExpression": "attribute_not_exists(id)"}
-        machine = make.task(make.role(("dynamodb:PutItem", f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}")), resource, put)
+        role = make.role(("dynamodb:PutItem", f"arn:aws:dynamodb:us-east-1:000000000000:table/{table}"))
+        machine = make.task(role, resource, put)
         assert make.run(machine)["status"] == "SUCCEEDED"
         assert make.run(machine)["error"] == unmet
         assert make.run(make.task(make.role(), resource, put))["error"] == denied
@@ -64,10 +65,12 @@ class TestTasksAreCallsOfTheMachinesRole:
         url, queue = make.queue()
         publish = {"TopicArn": topic, "Subject": "s", "Message": {"a": 1}}  # JSON where the API takes text
         send = {"QueueUrl": url, "MessageBody": {"a": 1}}
-        assert make.run(make.task(make.role(("sns:Publish", topic)), "arn:aws:states:::sns:publish", publish))["output"]["MessageId"]
-        assert make.run(make.task(make.role(), "arn:aws:states:::sns:publish", publish))["error"] == "SNS.AuthorizationErrorException"
-        assert make.run(make.task(make.role(("sqs:SendMessage", queue)), "arn:aws:states:::sqs:sendMessage", send))["status"] == "SUCCEEDED"
-        assert make.run(make.task(make.role(), "arn:aws:states:::sqs:sendMessage", send))["error"] == "SQS.AmazonSQSException"
+        for resource, right, arguments, error in (
+            ("arn:aws:states:::sns:publish", ("sns:Publish", topic), publish, "SNS.AuthorizationErrorException"),
+            ("arn:aws:states:::sqs:sendMessage", ("sqs:SendMessage", queue), send, "SQS.AmazonSQSException"),
+        ):
+            assert make.run(make.task(make.role(right), resource, arguments))["output"]["MessageId"]
+            assert make.run(make.task(make.role(), resource, arguments))["error"] == error
         message = aws.client("sqs").receive_message(QueueUrl=url)["Messages"][0]
         assert json.loads(message["Body"]) == {"a": 1}
 
@@ -88,7 +91,8 @@ class TestTasksAreCallsOfTheMachinesRole:
         """Map, Parallel and time-outs run in threads of their own."""
         function = make.function(ECHO)
         task = {"Type": "Task", "Resource": INVOKE, "TimeoutSeconds": 20, "End": True,
-                "Arguments": {"FunctionName": function, "Payload": "{% $states.input %}"}, "Output": "{% $states.result.Payload %}"}
+                "Arguments": {"FunctionName": function, "Payload": "{% $states.input %}"},
+                "Output": "{% $states.result.Payload %}"}
         states = {
             "Each": {"Type": "Map", "Items": [1, 2, 3], "Next": "Both",
                      "ItemProcessor": {"StartAt": "T", "States": {"T": task}}},
