@@ -1,0 +1,250 @@
+"""The report of a local run (L1): true, complete, self-contained, and unmoved by hostile input."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from local.etl import Execution, StateRun
+from local.exercise import Outcome, Sample, read_samples
+from local.report import ARCHITECTURE, RunFacts, axis, duration, headline, render, timeline, visible, write_report
+
+START = datetime(2026, 1, 31, 14, 5, 9, tzinfo=UTC)
+HOSTILE = "<script>alert('x')</script>"
+FACTS = RunFacts(
+    when=START,
+    phases={"deploy": 71.44, "samples": 9.84},
+    versions={"Terraform": "1.9.8", "Python": "3.13.1"},
+    suffix="local",
+    outputs={"tap": {"etl_bucket_name": "etl-pipeline-local-1", "etl_dashboard_url": "https://us-east-1.console.aws.amazon.com/x"}},
+)
+
+
+def execution(*states, seconds=4.0, status="SUCCEEDED", error=None):
+    """States as (name, seconds after the start, duration, failed)."""
+    runs = [StateRun(name, "Task", START + timedelta(seconds=after), took, failed) for name, after, took, failed in states]
+    return Execution("arn:aws:states:us-east-1:1:execution:etl:1", status, START, seconds, tuple(runs), error)
+
+
+def outcome(name="good.csv", *, record=None, run=None, notices=(), faults=(), expected=None):
+    sample = Sample(name, b"", expected or {"status": "SUCCEEDED"})
+    record = {"status": "SUCCEEDED", "rows_read": 1500, "rows_written": 1499, "rows_rejected": 1} if record is None else record
+    return Outcome(sample, record, run, tuple(notices), f"processed/{name}", tuple(faults))
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page, as a browser would take them."""
+
+    VOID = ("meta", "link", "img", "br", "hr", "input")
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open, self.unbalanced = [], [], "", [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+        if tag in {"td", "th"}:
+            self.text += "\n"
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ([], "No file was sent"),
+        ([()], "The file ended as expected"),
+        ([(), ()], "All 2 files ended as expected"),
+        ([(), ("late",), ("lost", "late")], "2 of 3 files did not end as expected"),
+    ],
+)
+def test_headline_says_whether_all_is_well(faults, sentence):
+    outcomes = [outcome(f"{number}.csv", faults=each) for number, each in enumerate(faults)]
+    assert headline(outcomes) == sentence
+    page = render(outcomes, FACTS)
+    assert f"{sentence}</h1>" in page
+    assert ('role="alert"' in page) == any(faults)
+    assert ('<span class="sign good"' in page) == (bool(faults) and not any(faults))
+
+
+def test_faults_are_named_with_their_file_on_top_and_its_details_open():
+    page = render([outcome("a.csv"), outcome("b.csv", faults=["status is FAILED instead of SUCCEEDED"])], FACTS)
+    alert = page[page.index('role="alert"') : page.index("</header>")]
+    assert 'href="#file-2"' in alert
+    assert "b.csv" in alert
+    assert "status is FAILED instead of SUCCEEDED" in alert
+    assert "a.csv" not in alert
+    assert re.findall(r'<details id="(file-\d+)"( open)?>', page) == [("file-1", ""), ("file-2", " open")]
+
+
+def test_every_sample_is_listed_with_its_own_details():
+    samples = read_samples()
+    page = Page(render([Outcome(each, {}, None, (), f"raw/{each.file_name}", ()) for each in samples], FACTS))
+    assert page.tags.count("details") == len(samples)
+    for each in samples:
+        assert page.text.count(each.file_name) >= 3, each.file_name  # table, place, details
+    targets = {value for _, name, value in page.attributes if name == "href"}
+    assert targets == {f"#file-{number}" for number in range(1, len(samples) + 1)}
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_text_comes_out_as_text_wherever_it_stands():
+    run = execution((HOSTILE, 0, 1, True), status=HOSTILE, error=HOSTILE)
+    run = replace(run, states=tuple(replace(state, kind=HOSTILE) for state in run.states))
+    hostile = Outcome(
+        Sample(HOSTILE, b"", {"status": HOSTILE, HOSTILE: '"onclick="x'}),
+        {"status": HOSTILE, "error_message": HOSTILE, HOSTILE: HOSTILE},
+        run, ({"Subject": HOSTILE, "Message": f"</pre>{HOSTILE}"},), f"failed/{HOSTILE}", (HOSTILE,),
+    )
+    facts = RunFacts(START, {HOSTILE: 1.0}, {HOSTILE: HOSTILE}, HOSTILE, {HOSTILE: {HOSTILE: HOSTILE}})
+    page = render([hostile], facts)
+    assert "<script" not in page
+    parsed = Page(page)
+    assert parsed.text.count(HOSTILE) >= 20
+    assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
+    plain = Page(render([outcome(run=execution(("A", 0, 1, True)), notices=[{"Subject": "s", "Message": "m"}])], FACTS))
+    assert set(parsed.tags) <= set(plain.tags) | {"div", "ul", "li"}  # the list of faults
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain März\n\ttab", "plain März\n\ttab"),
+        ("\u202egpj.csv", "\\u202egpj.csv"),
+        ("a\x00b\x1b[2J", "a\\u0000b\\u001b[2J"),
+        ("\ud800", "\\ud800"),
+        (7, 7),
+    ],
+)
+def test_what_would_hide_or_reorder_text_is_written_out(text, shown):
+    assert visible(text) == shown
+
+
+def test_nothing_is_fetched_and_nothing_runs(tmp_path):
+    notice = {"Subject": "ETL: x", "Message": "Execution: https://us-east-1.console.aws.amazon.com/states"}
+    path = tmp_path / "new" / "report.html"
+    write_report(path, [outcome(name="\ud800.csv", run=execution(("A", 0, 1, False)), notices=[notice])], FACTS)
+    page = path.read_text(encoding="utf-8")
+    parsed = Page(page)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
+    assert all(value.startswith("#") for _, name, value in parsed.attributes if name in {"href", "src", "xlink:href", "action"})
+    assert "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "default-src 'none'" in page
+    assert notice["Message"] in parsed.text  # shown in full, as text
+
+
+def test_page_is_well_formed():
+    page = Page(render([outcome(run=execution(("A", 0, 1, True)), faults=["late"]), outcome("b.csv", record={})], FACTS))
+    assert not page.open
+    assert not page.unbalanced
+
+
+@pytest.mark.parametrize(
+    ("seconds", "digits", "text"),
+    [
+        (0, 2, "0.00 s"),
+        (-0.5, 2, "0.00 s"),
+        (0.0042, 3, "0.004 s"),
+        (1.005, 1, "1.0 s"),
+        (59.94, 1, "59.9 s"),
+        (59.96, 1, "1 min 00 s"),
+        (65.4, 2, "1 min 05 s"),
+        (3599.6, 2, "1 h 00 min"),
+        (3725, 2, "1 h 02 min"),
+    ],
+)
+def test_durations(seconds, digits, text):
+    assert duration(seconds, digits) == text
+
+
+def test_bars_are_in_order_and_in_proportion():
+    run = execution(("Record", 0, 1, False), ("Transform", 1, 2, True), ("Done", 3, 0, False))
+    rows = [(state.name, bar.left, bar.width) for state, bar in timeline(run)]
+    assert rows == [("Record", 0, 25), ("Transform", 25, 50), ("Done", 75, 0)]
+
+
+def test_bars_stay_within_their_track_whatever_clocks_say():
+    for run in (
+        execution(("early", -2, 1, False), ("late", 3, 9, False)),
+        execution(("still", 0, 0, False), seconds=0),
+    ):
+        assert all(0 <= bar.left <= bar.left + bar.width <= 100 for _, bar in timeline(run))
+    assert axis(execution(("late", 3, 9, False))) == 12
+
+
+def test_a_failed_attempt_is_said_in_words_once():
+    helped = Page(render([outcome(run=execution(("A", 0, 1, False), ("B", 1, 2, True)))], FACTS)).text
+    assert helped.count("an attempt failed here; a retry or a catch helped") == 1
+    lost = Page(render([outcome(run=execution(("B", 1, 2, True), status="FAILED", error="KeyError"))], FACTS)).text
+    assert "an attempt failed here" in lost
+    assert "helped" not in lost
+    assert "KeyError" in lost
+
+
+def test_rows_are_counted_and_totalled():
+    runs = [outcome("a.csv", run=execution(seconds=1.25)), outcome("b.csv", run=execution(seconds=2.5))]
+    page = render([*runs, outcome("c.csv", record={})], FACTS)
+    foot = " ".join(Page(page[page.index("<tfoot>") : page.index("</tfoot>")]).text.split())
+    assert foot == "3 files 3 as expected 3,000 2,998 2 3.75 s 0 notices"
+    assert "2 succeeded, 1 no record" in Page(page).text
+
+
+def test_without_record_and_execution():
+    text = Page(render([outcome("lost.csv", record={}, faults=["it has 0 records instead of one"])], FACTS)).text
+    assert "NO RECORD" in text
+    assert "No execution belongs to this file." in text
+    assert "It has none." in text
+    assert "It entered no state." in Page(render([outcome(run=execution())], FACTS)).text
+
+
+def test_demands_stand_beside_what_is_found():
+    expected = {"status": "INVALID", "read": 7, "announced": 1, "says": "empty"}
+    one = outcome(record={"status": "FAILED", "rows_read": 8, "error_message": "broken"}, expected=expected)
+    page = render([one], FACTS)
+    table = page[page.index('<table class="compare">') :]
+    cells = Page(table[table.index("<tbody>") : table.index("</tbody>")]).text.split()
+    assert cells == ["status", "INVALID", "FAILED", "read", "7", "8", "announced", "1", "0", "says", "empty", "broken"]
+
+
+def test_what_ran_where():
+    text = Page(render([outcome()], FACTS)).text
+    for word in ("deploy", "1 min 11 s", "9.8 s", "Terraform", "1.9.8", "etl_bucket_name", "etl-pipeline-local-1"):
+        assert word in text, word
+    assert "2026-01-31 14:05:09 UTC" in text
+    assert "1 min 21 s" in text  # the whole run
+    assert "What became of each file" in Page(render([], RunFacts(START, {}, {}, "local", {}))).text
+
+
+def test_picture_is_one_file_that_stands_alone_and_lends_itself_to_the_page():
+    svg = ET.fromstring(ARCHITECTURE.read_text(encoding="utf-8"))
+    words = " ".join(svg.itertext())
+    for part in ("S3 bucket", "raw/", "processed/", "failed/", "Validation", "Transformation", "Lambda", "Pipeline",
+                 "Step Functions", "EventBridge", "Recovery", "DynamoDB", "SNS", "KMS", "DLQ", "CloudWatch"):
+        assert part in words, part
+    assert all(each.get("id", "etl-a-").startswith("etl-a-") for each in svg.iter())
+    style = svg.find("{http://www.w3.org/2000/svg}style").text
+    rules = [line.strip() for line in style.splitlines() if "{" in line and not line.strip().startswith("@")]
+    assert all(rule.startswith(".etl-architecture") for rule in rules)
+    assert "prefers-color-scheme: dark" in style
+    assert "etl-a-title" in render([], FACTS)
