@@ -1,12 +1,16 @@
 """Stacks synthesised once for all tests of this folder; a test that needs another one calls ``synthesise``."""
 
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 
 import pytest
 
 from tests.synth.reading import Synthesised, synthesise
+
+PAYLOADS = Path(__file__).with_name("payloads")
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,10 @@ def state_backend() -> Synthesised:
 def any_stack(request: pytest.FixtureRequest) -> Synthesised:
     """Each stack in turn, for what must hold everywhere."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def payloads():
+    """Reads a payload of the newest shape: ``payloads("convert.request")``."""
+    newest = max((folder for folder in PAYLOADS.iterdir() if folder.is_dir()), key=lambda folder: int(folder.name))
+    return lambda name: json.loads((newest / f"{name}.json").read_text(encoding="utf-8"))
