@@ -3,10 +3,11 @@
 import ast
 import json
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
-from lambdas.etl import contract
+from lambdas.etl import contract, environment
 from tap_stack import TapStack
 from tests.synth.reading import synthesise
 
@@ -151,6 +152,16 @@ def test_environment_is_exactly_what_the_functions_read(tap):
     assert set(variables("transformation")) == set(contract.TRANSFORMATION_ENVIRONMENT)
     assert variables("validation")[contract.ENV_STATE_MACHINE_ARN] == ARN.format("states", "stateMachine:etl-pipeline")
     assert variables("validation")[contract.ENV_TOPIC_ARN] == ARN.format("sns", "etl-failures")
+
+
+def test_functions_accept_the_environment_that_is_set(tap, staging):
+    """Design: one typed object at start; whatever the infrastructure sets must be readable by it."""
+    for stack in (tap, staging):
+        values = {
+            name: stack.readable(body["environment"]["variables"]) for name, body in stack.all("aws_lambda_function").items()
+        }
+        assert environment.validation(values["etl/validation/function"]).max_file_bytes == 5 * 1024**3
+        assert environment.transformation(values["etl/transformation/function"]).max_reject_ratio == Fraction(1, 100)
 
 
 def test_thresholds_reach_the_functions():

@@ -1,0 +1,332 @@
+"""Each construct of modules.py alone: two of them in one stack, its grants, what it refuses."""
+
+import inspect
+import json
+import re
+from decimal import Decimal
+
+import pytest
+from constructs import Construct
+
+import modules
+from modules import (
+    AccessLogBucket,
+    Alarm,
+    AwsStack,
+    Bucket,
+    Dashboard,
+    DeadLetterQueue,
+    EventRule,
+    Function,
+    Key,
+    LifecycleRule,
+    LogGroup,
+    LogsQuery,
+    Metric,
+    PolicyDocument,
+    Role,
+    StateMachine,
+    Table,
+    Topic,
+    fill_placeholders,
+)
+from packaging import package
+from settings import CommonSettings
+from tests.synth.reading import Synthesised, app
+
+METRIC = Metric("errors", "AWS/Lambda", "Errors", {"FunctionName": "f"})
+MACHINE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed", "Comment": "${What}"}}}
+
+
+class Parts:
+    """A stack and the parts that constructs want; each maker takes a number and makes another instance."""
+
+    def __init__(self, tmp_path):
+        self.stack = AwsStack(app(), "test", settings=CommonSettings(), project="Test")
+        self.tmp_path = tmp_path
+        self.topic = Topic(self.stack, "topic", name="topic")
+        code = tmp_path / "code"
+        code.mkdir()
+        (code / "code.py").write_text("def handler(event, context): ...\n")
+        self.package = package(code, tmp_path / "build")
+        self.definition = tmp_path / "machine.asl.json"
+        self.definition.write_text(json.dumps(MACHINE))
+
+    def synthesise(self):
+        return Synthesised.of(self.stack)
+
+    def policy_document(self, n):
+        document = PolicyDocument(self.stack, f"document{n}")
+        document.allow("A", ["s3:GetObject"], [f"arn:aws:s3:::bucket{n}/*"])
+        return document
+
+    def role(self, n):
+        role = Role(self.stack, f"role{n}", name=f"role{n}", service="states.amazonaws.com", description="d")
+        role.allow_runtime("A", ["logs:PutLogEvents"], ["arn:aws:logs:::x"])
+        role.allow("B", ["s3:GetObject"], ["arn:aws:s3:::x/*"])
+        return role
+
+    def alarm(self, n):
+        return Alarm(
+            self.stack,
+            f"alarm{n}",
+            name=f"alarm{n}",
+            description="d",
+            expression="errors",
+            metrics=[METRIC],
+            topic=self.topic,
+            above=1,
+            period_seconds=60,
+            label="l",
+        )
+
+    def dashboard(self, n):
+        return Dashboard(self.stack, f"dashboard{n}", name=f"dashboard{n}", rows=[[("Title", [METRIC])]])
+
+    def log_group(self, n):
+        return LogGroup(self.stack, f"logs{n}", name=f"/logs/{n}")
+
+    def logs_query(self, n):
+        group = LogGroup(self.stack, f"queried{n}", name=f"/queried/{n}")
+        return LogsQuery(self.stack, f"query{n}", name=f"query{n}", groups=[group], query="fields @timestamp")
+
+    def topic_(self, n):
+        return Topic(self.stack, f"topic{n}", name=f"topic{n}", emails=["a@example.com"])
+
+    def dead_letter_queue(self, n):
+        return DeadLetterQueue(self.stack, f"queue{n}", name=f"queue{n}", of="something", topic=self.topic)
+
+    def access_log_bucket(self, n):
+        return AccessLogBucket(self.stack, f"logs_bucket{n}", name=f"logs{n}")
+
+    def bucket(self, n):
+        logs = AccessLogBucket(self.stack, f"logs_of{n}", name=f"logs-of-{n}")
+        return Bucket(self.stack, f"bucket{n}", name=f"bucket{n}", access_logs=logs, lifecycle=[LifecycleRule("tidy")])
+
+    def table(self, n):
+        return Table(self.stack, f"table{n}", name=f"table{n}", key=Key("a", "b"), indexes={"i": Key("c")})
+
+    def function(self, n):
+        return Function(
+            self.stack,
+            f"function{n}",
+            name=f"function{n}",
+            description="d",
+            package=self.package,
+            handler="code.handler",
+            environment={"A": "b"},
+            timeout_seconds=3,
+            memory_mb=128,
+            error_rate_percent=Decimal(5),
+            topic=self.topic,
+        )
+
+    def state_machine(self, n):
+        return StateMachine(
+            self.stack,
+            f"machine{n}",
+            name=f"machine{n}",
+            definition=self.definition,
+            substitutions={"What": f"w{n}"},
+            topic=self.topic,
+        )
+
+    def event_rule(self, n):
+        return EventRule(
+            self.stack,
+            f"rule{n}",
+            name=f"rule{n}",
+            description="d",
+            pattern={"source": ["aws.states"]},
+            target=self.state_machine(f"of_rule{n}"),
+            topic=self.topic,
+        )
+
+
+MAKERS = {
+    PolicyDocument: Parts.policy_document,
+    Role: Parts.role,
+    Alarm: Parts.alarm,
+    Dashboard: Parts.dashboard,
+    LogGroup: Parts.log_group,
+    LogsQuery: Parts.logs_query,
+    Topic: Parts.topic_,
+    DeadLetterQueue: Parts.dead_letter_queue,
+    AccessLogBucket: Parts.access_log_bucket,
+    Bucket: Parts.bucket,
+    Table: Parts.table,
+    Function: Parts.function,
+    StateMachine: Parts.state_machine,
+    EventRule: Parts.event_rule,
+}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    return Parts(tmp_path)
+
+
+# --- two of each ----------------------------------------------------------------------------------------------------
+
+
+def test_every_construct_has_a_maker():
+    """Issue: each construct of modules.py has a test with two instances in one stack."""
+    constructs = {
+        each
+        for each in vars(modules).values()
+        if inspect.isclass(each) and issubclass(each, Construct) and each.__module__ == "modules" and each is not AwsStack
+    }
+    assert constructs == set(MAKERS)
+
+
+@pytest.mark.parametrize("construct", MAKERS, ids=lambda each: each.__name__)
+def test_two_instances_in_one_stack(parts, construct):
+    """Neither logical ids nor names clash, and the second adds as many resources as the first."""
+
+    def count():
+        found = parts.synthesise()
+        return {kind: len(found.all(kind)) for kind in found.kinds()}, len(found.json["data"]["aws_iam_policy_document"])
+
+    before, documents_before = count()
+    first = MAKERS[construct](parts, 1)
+    between, documents_between = count()
+    second = MAKERS[construct](parts, 2)
+    after, documents_after = count()
+    assert isinstance(first, construct)
+    assert first.node.path != second.node.path
+    for kind, number in after.items():
+        assert number - between.get(kind, 0) == between.get(kind, 0) - before.get(kind, 0), kind
+    assert documents_after - documents_between == documents_between - documents_before
+    assert sum(after.values()) + documents_after > sum(before.values()) + documents_before
+    found = parts.synthesise()
+    for kind, field in NAMES.items():
+        names = [body[field] for body in found.all(kind).values()]
+        assert len(names) == len(set(names)), f"{kind}: {names}"
+
+
+NAMES = {
+    "aws_cloudwatch_log_group": "name",
+    "aws_cloudwatch_metric_alarm": "alarm_name",
+    "aws_cloudwatch_dashboard": "dashboard_name",
+    "aws_dynamodb_table": "name",
+    "aws_iam_role": "name",
+    "aws_kms_alias": "name",
+    "aws_lambda_function": "function_name",
+    "aws_s3_bucket": "bucket",
+    "aws_sfn_state_machine": "name",
+    "aws_sns_topic": "name",
+    "aws_sqs_queue": "name",
+}
+
+
+# --- grants ---------------------------------------------------------------------------------------------------------
+
+
+def test_grants_of_a_bucket_name_the_keys(parts):
+    """C8: granted through construct methods, by prefix."""
+    bucket, role = parts.bucket(1), parts.role(1)
+    bucket.grant_read_version(role, "in/*")
+    bucket.grant_write(role, "out/*")
+    found = parts.synthesise().permissions("role1", "grants")
+    assert found == {
+        ("s3:GetObject", "arn:aws:s3:::x/*"),
+        ("s3:GetObjectVersion", "arn:aws:s3:::bucket1/in/*"),
+        ("s3:PutObject", "arn:aws:s3:::bucket1/out/*"),
+    }
+
+
+def test_grants_to_two_roles_stay_apart(parts):
+    """C8."""
+    table = parts.table(1)
+    table.grant_put(parts.role(1))
+    table.grant_update(parts.role(2))
+    found = parts.synthesise()
+    arn = "arn:aws:dynamodb:us-east-1:111122223333:table/table1"
+    assert ("dynamodb:PutItem", arn) in found.permissions("role1", "grants")
+    assert ("dynamodb:UpdateItem", arn) not in found.permissions("role1", "grants")
+    assert ("dynamodb:UpdateItem", arn) in found.permissions("role2", "grants")
+
+
+def test_role_without_grants_has_no_empty_policy(parts):
+    """IAM refuses a policy without statements."""
+    Role(parts.stack, "bare", name="bare", service="lambda.amazonaws.com", description="d")
+    assert not [path for path in parts.synthesise().all("aws_iam_role_policy") if path.startswith("bare/")]
+
+
+def test_two_functions_share_a_buckets_one_notification(parts):
+    """A bucket has one notification configuration; a second resource would overwrite the first."""
+    bucket = parts.bucket(1)
+    for number in (1, 2):
+        bucket.notify(parts.function(number), prefix=f"in{number}/")
+    found = parts.synthesise()
+    notification = found.one("aws_s3_bucket_notification")
+    assert [each["filter_prefix"] for each in notification["lambda_function"]] == ["in1/", "in2/"]
+    assert {found.address("aws_lambda_permission", f"function{number}/permit_s3") for number in (1, 2)} <= set(
+        notification["depends_on"]
+    )
+
+
+def test_two_buckets_share_an_access_log_bucket(parts):
+    """C7: each writes under its own name."""
+    logs = parts.access_log_bucket(1)
+    for number in (1, 2):
+        Bucket(parts.stack, f"b{number}", name=f"b{number}", access_logs=logs, lifecycle=[])
+    found = parts.synthesise()
+    allows = [
+        each
+        for each in found.readable(found.statements(found.one("aws_s3_bucket_policy", "logs_bucket1")["policy"]))
+        if each.get("effect") != "Deny"
+    ]
+    assert [each["resources"] for each in allows] == [["arn:aws:s3:::logs1/b1/*"], ["arn:aws:s3:::logs1/b2/*"]]
+    assert len({each["sid"] for each in allows}) == 2
+
+
+def test_statement_ids_are_unique_and_plain(any_stack):
+    """IAM takes letters and digits; two statements of one document must differ."""
+    for name, document in any_stack.json["data"]["aws_iam_policy_document"].items():
+        sids = [statement["sid"] for statement in document["statement"]]
+        assert len(sids) == len(set(sids)), name
+        assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids), name
+
+
+def test_constructs_need_an_aws_stack(tmp_path):
+    """They ask it for names and retention; the message says so."""
+    from cdktf import TerraformStack
+
+    with pytest.raises(TypeError, match="need an AwsStack"):
+        LogGroup(TerraformStack(app(), "plain"), "logs", name="x")
+
+
+# --- placeholders ---------------------------------------------------------------------------------------------------
+
+
+def test_fill_placeholders(tmp_path):
+    """A value may be a Terraform reference, and JSONata's own ${ } free text stays."""
+    file = tmp_path / "m.asl.json"
+    file.write_text('{\n  "A": "${One}",\n  "B": "x ${Two} ${One} größer"\n}')
+    assert fill_placeholders(file, {"One": "${aws_x.y.arn}", "Two": "2"}) == (
+        '{"A":"${aws_x.y.arn}","B":"x 2 ${aws_x.y.arn} größer"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("substitutions", "named"),
+    [({}, "One"), ({"One": "1", "Two": "2"}, "Two"), ({"Other": "1"}, "Other")],
+    ids=["one too few", "one too many", "another"],
+)
+def test_fill_placeholders_names_what_does_not_fit(tmp_path, substitutions, named):
+    """At synth, not when AWS refuses the definition."""
+    file = tmp_path / "m.asl.json"
+    file.write_text('{"A": "${One}"}')
+    with pytest.raises(ValueError, match="must be the same") as caught:
+        fill_placeholders(file, substitutions)
+    assert "m.asl.json" in str(caught.value)
+    assert named in str(caught.value)
+
+
+def test_fill_placeholders_refuses_broken_json(tmp_path):
+    """At synth."""
+    file = tmp_path / "m.asl.json"
+    file.write_text('{"A": ')
+    with pytest.raises(ValueError, match="Expecting value"):
+        fill_placeholders(file, {})

@@ -1,0 +1,46 @@
+"""Snapshots of every stack: a change of what is deployed is seen in review. Update with ``pytest --snapshot-update``.
+
+A change of Lambda code alone changes none of them: the hash and the path of the code are replaced by words.
+"""
+
+import json
+import re
+
+import pytest
+from syrupy.extensions.json import JSONSnapshotExtension
+
+STATEFUL = re.compile(r"aws_(s3_bucket|dynamodb_table|kms_key|sqs_queue|sns_topic|cloudwatch_log_group)")
+"""What holds data, keys, messages or subscriptions: another logical id would destroy it and make an empty one."""
+
+
+@pytest.fixture
+def json_snapshot(snapshot):
+    return snapshot.use_extension(JSONSnapshotExtension)
+
+
+def without_code(stack):
+    """The stack's JSON with words in the place of what follows from the code of the functions."""
+    text = re.sub(r'"assets/(\w+)/[0-9A-F]{32}/[\w.-]+\.zip"', r'"assets/\1/HASH/CODE.zip"', stack.text)
+    return json.loads(re.sub(r'"source_code_hash": "[^"]+"', '"source_code_hash": "HASH OF THE CODE"', text))
+
+
+def test_stack(any_stack, json_snapshot):
+    """C13: a snapshot of every stack."""
+    assert without_code(any_stack) == json_snapshot
+
+
+def test_logical_ids_of_what_must_not_be_recreated(any_stack, json_snapshot):
+    """C13: moving or renaming a construct changes its logical id, and Terraform destroys what the old one stood for."""
+    ids = {
+        kind: sorted(resources) for kind, resources in sorted(any_stack.json["resource"].items()) if STATEFUL.fullmatch(kind)
+    }
+    assert ids
+    assert ids == json_snapshot
+
+
+def test_snapshots_leave_the_code_out(tap):
+    """The test above would change with every edit of a handler otherwise."""
+    functions = without_code(tap)["resource"]["aws_lambda_function"].values()
+    assert {body["source_code_hash"] for body in functions} == {"HASH OF THE CODE"}
+    assert all(re.fullmatch(r"assets/\w+/HASH/CODE\.zip", body["filename"]) for body in functions)
+    assert all(body["source_code_hash"] != "HASH OF THE CODE" for body in tap.all("aws_lambda_function").values())
