@@ -196,7 +196,10 @@ class PolicyDocument(Construct):
         principals: Principals | None = None,
         conditions: Sequence[Condition] = (),
     ) -> None:
-        self._add(Statement(sid=sid, actions=list(actions), resources=list(resources), **_optional(principals, conditions)))
+        """``sid`` gets a number if the document has it already: AWS wants each once, and no caller knows the others'."""
+        taken = [each.sid for each in self._statements]
+        unique = next(each for each in (sid, *(f"{sid}{number}" for number in range(2, len(taken) + 3))) if each not in taken)
+        self._add(Statement(sid=unique, actions=list(actions), resources=list(resources), **_optional(principals, conditions)))
 
     def deny_without_tls(self, actions: Sequence[str], resources: Sequence[str]) -> None:
         """Refuse every request that does not come over TLS (C7)."""
@@ -875,6 +878,7 @@ class Function(Construct):
             tracing_config=lambda_function.LambdaFunctionTracingConfig(mode="Active"),
             depends_on=[*self.role.runtime, self.log_group.group, self.dead_letters.queue],
         )
+        self._permits: list[str] = []
         self.errors, self.invocations, self.throttles = (
             Metric(metric.lower(), "AWS/Lambda", metric, {"FunctionName": full_name})
             for metric in ("Errors", "Invocations", "Throttles")
@@ -899,10 +903,12 @@ class Function(Construct):
 
     def permit(self, service: str, *, source_arn: str, source_account: str) -> TerraformResource:
         """Let an AWS service invoke the function on behalf of one resource of this account."""
+        self._permits.append(service)
+        number = str(len(self._permits)) if len(self._permits) > 1 else ""
         return lambda_permission.LambdaPermission(
             self,
-            "permit_" + service.partition(".")[0],
-            statement_id=_sid(service),
+            f"permit_{service.partition('.')[0]}{number}",
+            statement_id=_sid(service) + number,
             action="lambda:InvokeFunction",
             function_name=self._function.function_name,
             principal=service,
@@ -998,7 +1004,7 @@ class StateMachine(Construct):
 def fill_placeholders(definition: Path, substitutions: Mapping[str, str]) -> str:
     """The text of an ASL file with every ``${Placeholder}`` replaced.
 
-    Raises ValueError if the file names a placeholder that has no value, or a value has no placeholder.
+    Raises ValueError if the file is not JSON, names a placeholder that has no value, or a value has no placeholder.
     """
     text = definition.read_text(encoding="utf-8")
     wanted = set(re.findall(r"\$\{(\w+)\}", text))
@@ -1006,7 +1012,10 @@ def fill_placeholders(definition: Path, substitutions: Mapping[str, str]) -> str
         raise ValueError(
             f"{definition.name}: placeholders {sorted(wanted)} and substitutions {sorted(substitutions)} must be the same"
         )
-    document = json.loads(text)  # compact and validated: a change of white space in the file is no change of the machine
+    try:
+        document = json.loads(text)  # compact and validated: a change of white space in the file is no change of the machine
+    except ValueError as error:
+        raise ValueError(f"{definition.name}: is not JSON: {error}") from None
     compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return re.sub(r"\$\{(\w+)\}", lambda match: substitutions[match[1]], compact)
 

@@ -281,6 +281,29 @@ def test_two_buckets_share_an_access_log_bucket(parts):
     assert len({each["sid"] for each in allows}) == 2
 
 
+def test_grants_of_the_same_kind_to_one_role_keep_unique_ids(parts):
+    """IAM refuses a document in which two statements have one id; constructs of one name may stand in two systems."""
+    role = parts.role(1)
+    for number in (1, 2, 3):
+        bucket = parts.bucket(number)
+        bucket.grant_list(role)
+        bucket.grant_read_version(role, "raw/*")
+        parts.topic_(number).grant_publish(role)
+    found = parts.synthesise()
+    sids = [each["sid"] for each in found.statements(found.one("aws_iam_role_policy", "role1/grants_policy")["policy"])]
+    assert len(sids) == len(set(sids)) == 1 + 3 * 4
+
+
+def test_one_function_may_serve_two_buckets(parts):
+    """Each gets its own permission, under an id of its own (Lambda keeps one statement per id)."""
+    function = parts.function(1)
+    for number in (1, 2):
+        parts.bucket(number).notify(function, prefix="raw/")
+    found = parts.synthesise().all("aws_lambda_permission").values()
+    assert {each["source_arn"].rsplit(":", 1)[1] for each in found} == {"bucket1", "bucket2"}
+    assert len({each["statement_id"] for each in found}) == 2
+
+
 def test_statement_ids_are_unique_and_plain(any_stack):
     """IAM takes letters and digits; two statements of one document must differ."""
     for name, document in any_stack.json["data"]["aws_iam_policy_document"].items():
@@ -328,5 +351,5 @@ def test_fill_placeholders_refuses_broken_json(tmp_path):
     """At synth."""
     file = tmp_path / "m.asl.json"
     file.write_text('{"A": ')
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(ValueError, match=r"m\.asl\.json: is not JSON"):
         fill_placeholders(file, {})
