@@ -1,0 +1,235 @@
+"""Settings: where they come from, what they accept, how they complain, what they name (C5a–C5c, C6, C12)."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settings import CommonSettings, SettingsError, StateBackendSettings, TapSettings, load, read_context
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+def test_defaults():
+    """C5a: an empty environment suffices."""
+    settings = load({}, {})
+    assert settings.tap == TapSettings()
+    assert settings.state_backend == StateBackendSettings()
+    assert (settings.tap.environment_suffix, settings.tap.aws_region) == ("prod", "us-east-1")
+    assert settings.tap.etl_max_reject_ratio == Decimal("0.01")
+    assert settings.tap.etl_error_rate_percent == 5
+
+
+def test_context_wins_over_defaults_and_environment_over_context():
+    """C5a: later wins."""
+    context = {"owner": "context", "environment_suffix": "dev"}
+    settings = load(context, {"OWNER": "environment"}).tap
+    assert (settings.owner, settings.environment_suffix) == ("environment", "dev")
+
+
+@pytest.mark.parametrize(
+    ("variable", "field", "value"),
+    [
+        ("ENVIRONMENT_SUFFIX", "environment_suffix", "qa"),
+        ("AWS_REGION", "aws_region", "eu-west-1"),
+        ("TERRAFORM_STATE_BUCKET", "state_bucket", "my-states"),
+        ("TERRAFORM_STATE_BUCKET_REGION", "state_bucket_region", "eu-west-2"),
+        ("TERRAFORM_STATE_LOCK_TABLE", "state_lock_table", "my-locks"),
+    ],
+)
+def test_environment_variables_of_the_specification(variable, field, value):
+    """C5a: these names are an interface, for every stack."""
+    settings = load({}, {variable: value})
+    assert getattr(settings.tap, field) == getattr(settings.state_backend, field) == value
+
+
+def test_values_are_converted():
+    """C5a: text from the environment becomes numbers, lists, switches, mappings."""
+    settings = load(
+        {},
+        {
+            "ETL_ALERT_EMAILS": "a@example.com, b@example.com,",
+            "ETL_MAX_REJECT_RATIO": "0.25",
+            "ETL_VALIDATION_MEMORY_MB": "1024",
+            "RETAIN_DATA": "false",
+            "DEFAULT_TAGS": '{"Team": "a"}',
+        },
+    ).tap
+    assert settings.etl_alert_emails == ("a@example.com", "b@example.com")
+    assert settings.etl_max_reject_ratio == Decimal("0.25")
+    assert settings.etl_validation_memory_mb == 1024
+    assert settings.keeps_data is False
+    assert settings.default_tags == {"Team": "a"}
+
+
+def test_empty_variables_count_as_unset():
+    """C5a: CI systems export unset variables as empty ones."""
+    assert load({}, {"ENVIRONMENT_SUFFIX": "", "AWS_REGION": "  "}).tap == TapSettings()
+
+
+def test_unrelated_variables_and_flags_of_cdktf_are_left_alone():
+    """C5a."""
+    load({"excludeStackIdFromLogicalIds": "true", "allowSepCharsInLogicalIds": "true"}, {"PATH": "/bin", "HOME": "/root"})
+
+
+def test_read_context(tmp_path):
+    """C5a: cdktf.json's context; no file, no context."""
+    file = tmp_path / "cdktf.json"
+    assert read_context(file) == {}
+    file.write_text(json.dumps({"language": "python"}))
+    assert read_context(file) == {}
+    file.write_text(json.dumps({"context": {"owner": "me"}}))
+    assert read_context(file) == {"owner": "me"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"context": []}', '"text"'])
+def test_read_context_complains_with_the_files_name(tmp_path, text):
+    """C5a."""
+    file = tmp_path / "cdktf.json"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"cdktf\.json"):
+        read_context(file)
+
+
+# --- complaints -----------------------------------------------------------------------------------------------------
+
+
+def faults(context=None, environ=None):
+    with pytest.raises(SettingsError) as caught:
+        load(context or {}, environ or {})
+    return caught.value.faults
+
+
+BAD = [
+    ("ENVIRONMENT_SUFFIX", "No Good"),
+    ("ENVIRONMENT_SUFFIX", "a-name-that-is-much-too-long"),
+    ("ENVIRONMENT_SUFFIX", "-dev"),
+    ("AWS_REGION", "here"),
+    ("AWS_REGION", "us-east-11"),
+    ("TERRAFORM_STATE_BUCKET", "Upper"),
+    ("TERRAFORM_STATE_BUCKET", "ab"),
+    ("TERRAFORM_STATE_LOCK_TABLE", "a b"),
+    ("LOG_RETENTION_DAYS", "91"),
+    ("LOG_RETENTION_DAYS", "many"),
+    ("RETAIN_DATA", "maybe"),
+    ("OWNER", "x" * 257),
+    ("DEFAULT_TAGS", "{not json"),
+    ("DEFAULT_TAGS", '["a"]'),
+    ("ETL_BUCKET_NAME", "under_score"),
+    ("ETL_ALERT_EMAILS", "a@example.com,nobody"),
+    ("ETL_MAX_REJECT_RATIO", "1.5"),
+    ("ETL_MAX_REJECT_RATIO", "-0.1"),
+    ("ETL_MAX_REJECT_RATIO", "nan"),
+    ("ETL_MAX_FILE_BYTES", "0"),
+    ("ETL_FAILED_RETENTION_DAYS", "0"),
+    ("ETL_ERROR_RATE_PERCENT", "0"),
+    ("ETL_ERROR_RATE_PERCENT", "101"),
+    ("ETL_VALIDATION_MEMORY_MB", "127"),
+    ("ETL_TRANSFORMATION_MEMORY_MB", "10241"),
+    ("ETL_VALIDATION_TIMEOUT_SECONDS", "901"),
+    ("ETL_TRANSFORMATION_TIMEOUT_SECONDS", "29"),
+    ("ETL_VALIDATION_RESERVED_CONCURRENCY", "0"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD)
+def test_bad_values_name_their_variable_and_value(variable, value):
+    """C5a: validated before synth."""
+    (fault,) = faults(environ={variable: value})
+    assert fault.startswith(f"environment variable {variable}={value!r}: ")
+
+
+def test_one_message_lists_every_fault():
+    """C5a: all at once, each once even if several stacks share the setting, each with its source."""
+    found = faults(
+        {"owner": "", "etl_max_reject_ration": 1},
+        {"AWS_REGION": "here", "ENVIRONMENT_SUFFIX": "No", "ETL_MAX_REJECT_RATIO": "2"},
+    )
+    assert len(found) == 5
+    assert any(fault.startswith("cdktf.json context owner=''") for fault in found)
+    assert any("etl_max_reject_ration=1: no such setting; did you mean etl_max_reject_ratio?" in fault for fault in found)
+    message = str(SettingsError(found))
+    assert message.splitlines() == ["These settings are wrong:", *(f"  - {fault}" for fault in found)]
+
+
+def test_keyword_arguments_complain_the_same_way():
+    """C5b."""
+    with pytest.raises(SettingsError) as caught:
+        TapSettings.of(environment_suffix="No", unknown=1, owner=None)
+    assert len(caught.value.faults) == 2
+    assert TapSettings.of(owner=None).owner == "data-platform"
+
+
+@pytest.mark.parametrize("tags", [{"Team": "a"}, {"tags": {"Team": "a"}}, '{"Team": "a"}', '{"tags": {"Team": "a"}}'])
+def test_default_tags_in_each_shape(tags):
+    """C5b."""
+    assert CommonSettings.of(default_tags=tags).default_tags == {"Team": "a"}
+
+
+def test_a_tag_called_tags_is_a_tag():
+    """C5b: the Terraform shape is told by its value, a mapping."""
+    assert CommonSettings.of(default_tags={"tags": "x"}).default_tags == {"tags": "x"}
+
+
+def test_settings_do_not_change():
+    """C5a: typed and frozen."""
+    with pytest.raises(ValueError, match="frozen"):
+        TapSettings().owner = "other"
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffix", "base", "name"),
+    [
+        ("prod", "etl-pipeline", "etl-pipeline"),
+        ("prod", "serverless-data-prod", "serverless-data-prod"),
+        ("dev", "etl-pipeline", "etl-pipeline-dev"),
+        ("dev", "serverless-data-prod", "serverless-data-dev"),
+        ("dev", "prod-data", "prod-data-dev"),
+    ],
+)
+def test_name(suffix, base, name):
+    """C5c: prod carries the fixed names; any other suffix is appended or replaces a trailing -prod."""
+    assert CommonSettings(environment_suffix=suffix).name(base) == name
+
+
+SUFFIXES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?", fullmatch=True)
+BASES = st.from_regex(r"[a-z][a-z0-9-]{0,90}[a-z0-9]", fullmatch=True)
+
+
+@given(suffix=SUFFIXES, base=BASES, limit=st.integers(min_value=32, max_value=255))
+def test_names_fit_and_end_in_their_environment(suffix, base, limit):
+    """C5c: shortened by one rule where AWS limits the length."""
+    name = CommonSettings(environment_suffix=suffix).name(base, limit)
+    assert len(name) <= limit
+    assert suffix == "prod" or name.endswith(f"-{suffix}")
+    assert name == CommonSettings(environment_suffix=suffix).name(base, limit)
+
+
+@given(suffix=SUFFIXES, bases=st.lists(st.text("ab", min_size=40, max_size=60), min_size=2, max_size=2, unique=True))
+def test_two_long_names_stay_two(suffix, bases):
+    """C5c: what is cut off lives on as a hash."""
+    settings = CommonSettings(environment_suffix=suffix)
+    first, second = (settings.name(base, 32) for base in bases)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("suffix", "title"), [("prod", "Production"), ("staging", "Staging"), ("dev", "Development"), ("qa-7", "qa-7")]
+)
+def test_environment_title(suffix, title):
+    """C6: the value of the tag Environment."""
+    assert CommonSettings(environment_suffix=suffix).environment_title == title
+
+
+@pytest.mark.parametrize(
+    ("suffix", "retain", "keeps"),
+    [("prod", None, True), ("dev", None, False), ("prod", False, False), ("dev", True, True)],
+)
+def test_keeps_data(suffix, retain, keeps):
+    """C12: true for prod, false elsewhere, unless told."""
+    assert CommonSettings(environment_suffix=suffix, retain_data=retain).keeps_data is keeps
