@@ -21,7 +21,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -205,7 +204,7 @@ class Emulator:
                 self._request("/_ministack/health", timeout=2)
                 progress(f"the embedded AWS answers at {self.endpoint} after {time.monotonic() - began:.1f} s")
                 return
-            except (OSError, urllib.error.URLError):
+            except OSError:  # URLError is one
                 time.sleep(0.05)
         raise EmulatorError(f"The embedded AWS did not answer within {START_SECONDS} s:\n{self._log_tail()}")
 
@@ -215,16 +214,15 @@ class Emulator:
             return answer.read()
 
     def _is_ours(self, pid: int) -> bool:
-        """Whether the process is this emulator: alive, leading its own group, and answering as MiniStack on our port."""
+        """Whether the process is still our emulator and not another program that was given its old number."""
         if not group_alive(pid):
             return False
         try:
-            return b'"services"' in self._request("/_ministack/health", timeout=2)
-        except (OSError, urllib.error.URLError):
-            # Not (or no longer) answering: ours if its command line says so, where the system shows command lines.
+            return b"local.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:  # no /proc on this system: ask whoever listens on our port
             try:
-                return b"local.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
+                return b'"services"' in self._request("/_ministack/health", timeout=2)
+            except OSError:  # URLError is one
                 return False
 
     def _log_tail(self, lines: int = 15) -> str:

@@ -48,7 +48,19 @@ from ministack.core.responses import (
     json_response,
 )
 from ministack.core.router import extract_access_key_id
-from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, iam, kms, lambda_svc, s3, sns, stepfunctions, sts
+from ministack.services import (
+    cloudwatch,
+    cloudwatch_logs,
+    eventbridge,
+    iam,
+    kms,
+    lambda_svc,
+    opensearchserverless,
+    s3,
+    sns,
+    stepfunctions,
+    sts,
+)
 
 MINISTACK_VERSION = "1.5.33"
 STATE_PAYLOAD_BYTES = 256 * 1024  # what a state may take in or give out (Step Functions quotas)
@@ -539,6 +551,24 @@ async def saved_queries_are_kept(original, method, path, headers: dict, body: by
     return json_response({"queryDefinitions": [query for query in _saved_queries.values() if query["name"].startswith(prefix)]})
 
 
+# --- OpenSearch Serverless -------------------------------------------------------------------------------------------------
+
+def dashboards_are_named_by_their_collection(original, rules, allowed_types, need_permission: bool):
+    """AWS: in a network policy, `dashboard` rules name `collection/NAME`, as `collection` rules do (OpenSearch Serverless
+    Developer Guide, "Network access"). MiniStack wants `dashboard/NAME`.
+    """
+    if "dashboard" in allowed_types and isinstance(rules, list):
+        rules = [{**rule, "ResourceType": "collection"} if isinstance(rule, dict) and rule.get("ResourceType") == "dashboard"
+                 else rule for rule in rules]
+    return original(rules, allowed_types, need_permission)
+
+
+def descriptions_nobody_gave_are_absent(original, *arguments, **keywords) -> dict:
+    """AWS leaves out a description that was not given; MiniStack answers with an empty one, which Terraform takes for a fault."""
+    answer = original(*arguments, **keywords)
+    return {key: value for key, value in answer.items() if key != "description" or value}
+
+
 # --- EventBridge -----------------------------------------------------------------------------------------------------------
 
 INJECTED = "injected:"
@@ -633,6 +663,9 @@ SHIMS = (  # outermost last, where one function carries several
     (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),
     (cloudwatch, "_describe_alarms", alarms_are_described_whole),
     (cloudwatch_logs, "handle_request", saved_queries_are_kept),
+    (opensearchserverless, "_validate_rules", dashboards_are_named_by_their_collection),
+    (opensearchserverless, "_policy_detail", descriptions_nobody_gave_are_absent),
+    (opensearchserverless, "_collection_detail", descriptions_nobody_gave_are_absent),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (app, "pin_request_origin", loopback_counts_as_tls),
 )

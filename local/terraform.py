@@ -118,8 +118,8 @@ def registry_answers(registry: str, seconds: float = REGISTRY_SECONDS) -> bool:
     """Whether the registry offers our version for this platform, and the place it points to answers too, each in time."""
     system, machine = platform_name().split("_")
     try:
-        with urllib.request.urlopen(
-                f"{registry}/v1/providers/hashicorp/aws/{PROVIDER_VERSION}/download/{system}/{machine}", timeout=seconds) as answer:
+        offer = f"{registry}/v1/providers/hashicorp/aws/{PROVIDER_VERSION}/download/{system}/{machine}"
+        with urllib.request.urlopen(offer, timeout=seconds) as answer:
             download = json.load(answer)["download_url"]
         with urllib.request.urlopen(urllib.request.Request(download, method="HEAD"), timeout=seconds):
             return True

@@ -15,9 +15,9 @@ ACCOUNT = "000000000000"
 
 
 @pytest.fixture(scope="session")
-def aws():
-    """The embedded AWS, IAM enforced, started once per test session."""
-    with Emulator(name="emulator-of-tests-local") as emulator:
+def aws(tmp_path_factory):
+    """The embedded AWS, IAM enforced, started once per test session, in a folder of its own: sessions may run side by side."""
+    with Emulator(folder=tmp_path_factory.mktemp("aws")) as emulator:
         yield emulator
 
 

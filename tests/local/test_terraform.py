@@ -282,6 +282,13 @@ resource "aws_cloudwatch_query_definition" "query" {
   log_group_names = [aws_cloudwatch_log_group.machine.name]
   query_string    = "fields @timestamp | limit 5"
 }
+resource "aws_opensearchserverless_security_policy" "network" {
+  name   = "terraform-network"
+  type   = "network"
+  policy = jsonencode([{ AllowFromPublic = true, Rules = [
+    { ResourceType = "collection", Resource = ["collection/terraform"] },
+    { ResourceType = "dashboard", Resource = ["collection/terraform"] }] }])
+}
 output "machine" {
   value = aws_sfn_state_machine.machine.arn
 }
@@ -308,7 +315,7 @@ class TestCommands:
         plan = terraform.plan()
         assert set(map(tuple, plan.changes.values())) == {("create",)}
         terraform.apply(progress=lambda text, done, total: told.append((text, done, total)))
-        assert told[-1][1:] == (9, 9) and any("aws_sns_topic.alarms: Creation complete" in text for text, *_ in told)
+        assert told[-1][1:] == (10, 10) and any("aws_sns_topic.alarms: Creation complete" in text for text, *_ in told)
         assert terraform.output() == {"machine": "arn:aws:states:us-east-1:000000000000:stateMachine:terraform-machine"}
         assert terraform.plan().changes == {}
         rate, = aws.client("cloudwatch").describe_alarms(AlarmNames=["terraform-rate"])["MetricAlarms"]
