@@ -4,7 +4,8 @@ Payload shapes (all JSON):
 
 ``file``
     ``{"bucket", "key", "file_name", "version_id", "sequencer", "size"}``: one uploaded version.
-    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key.
+    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key
+    (empty if unknown: the upload then counts as newest as long as it is the current version).
 execution input
     ``{"file": file, "process_start_time": "2026-01-31T23:59:59.123456Z"}``, fixed at the claim.
 """
@@ -34,14 +35,14 @@ TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO,)
 #   {"action": "validate", "file": file}
 #       -> {"valid": true} | {"valid": false, "reason": str}
 #   {"action": "reject", "file": file, "reason": str, "execution_arn": str}   move to failed/ and announce (E3c)
-#       -> {"failed_key": str}
 #   {"action": "set_aside", "file": file}                                     move to failed/, say nothing
-#       -> {"failed_key": str}
+#       -> {"failed_key": str}, or {} if that key would be too long for S3: the file stays in raw/
 # transformation function
 #   {"action": "convert", "file": file, "execution_name": str, "range": {"index": 0, "start": 0, "end": size}}
 #       -> {"valid": true, "rows_read", "rows_written", "rows_rejected"  (int),
 #           "output_key": str | "superseded_by": version id,  "rejects_prefix": str if any row was rejected}
-#        | {"valid": false, "reason": str, "rows_read", "rows_written": 0, "rows_rejected", "rejects_prefix"}
+#        | {"valid": false, "reason": str, "rows_read", "rows_written": 0, "rows_rejected",
+#           "rejects_prefix": str if any row was rejected}
 ACTION_VALIDATE = "validate"
 ACTION_REJECT = "reject"
 ACTION_SET_ASIDE = "set_aside"

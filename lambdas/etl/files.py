@@ -47,7 +47,7 @@ class File:
         length = len(self.file_name.encode())
         if length <= MAX_FILE_NAME_BYTES:
             return None
-        fault = f"the path below {RAW} is {length} bytes long; at most {MAX_FILE_NAME_BYTES} leave room for the names of its results"
+        fault = f"the path below {RAW} is {length} bytes long; only {MAX_FILE_NAME_BYTES} leave room for what is named after it"
         if self.failed_key is None:
             fault += f"; the file stays in {RAW}, since S3 allows no key as long as {FAILED} with this path"
         return fault

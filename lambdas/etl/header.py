@@ -94,7 +94,8 @@ def _names(record: bytes) -> list[str]:
         record.decode()
     except UnicodeDecodeError as error:
         raise InvalidFile(
-            f"the header is not UTF-8 text: byte 0x{record[error.start]:02X} at its position {error.start}; save the file as UTF-8"
+            f"the header is not UTF-8 text: byte 0x{record[error.start]:02X} at its position {error.start};"
+            " save the file as UTF-8"
         ) from None
     fields, fault = records.split(record)
     if b"\r" in record and (fault >= 0 or b'"' not in record):
@@ -110,17 +111,19 @@ def _check(names: list[str]) -> None:
     twice = [name for name in REQUIRED_COLUMNS if names.count(name) > 1]
     if not missing and not twice:
         return
-    faults = []
-    if missing:
-        faults.append(f"the header lacks {_listed(missing)}")
-    if twice:
-        faults.append(f"the header names {_listed(twice)} more than once")
     if len(names) == 1:
         found = [shown for delimiter, shown in _OTHER_DELIMITERS.items() if delimiter in names[0]]
-        faults.append(f"the header has 1 column; is the delimiter {found[0]}?" if found else "the header has 1 column")
-    elif missing:
-        faults.append(f"its columns are {_listed(names)} (names count exactly, upper and lower case too)")
-    raise InvalidFile("; ".join(faults))
+        raise InvalidFile(
+            f"the header has 1 column; is the delimiter {found[0]}?"
+            if found
+            else f"the header has 1 column, {_listed(names)}; it needs {_listed([*REQUIRED_COLUMNS])}"
+        )
+    faults = []
+    if missing:
+        faults.append(f"the header lacks {_listed(missing)} (exactly so, upper and lower case too)")
+    if twice:
+        faults.append(f"the header has {_listed(twice)} more than once")
+    raise InvalidFile(f"{' and '.join(faults)}; its columns are {_listed(names)}")
 
 
 def _listed(names: list[str], most: int = 12) -> str:

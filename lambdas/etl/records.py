@@ -16,8 +16,8 @@ MAX_RECORD_BYTES = 1 << 20  # without its line end (E5b)
 _FIELDS = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)",|((?!")[^,]*+),|(.+)', re.DOTALL).findall
 _NEEDS_QUOTES_ITSELF = re.compile(rb'["\r\n]').search
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]').search
-_QUOTED_TEXT = re.compile(rb'[^"]*+(?:""[^"]*+)*+').match  # up to the closing quote
-_PLAIN_TEXT = re.compile(rb"[^,\n]*+").match
+_QUOTED_TEXT = re.compile(rb'[^"]*+(?:""[^"]*+)*+')  # up to the closing quote
+_PLAIN_TEXT = re.compile(rb"[^,\n]*+")
 
 _QUOTE, _COMMA, _LINE_FEED = b'",\n'
 
@@ -43,7 +43,12 @@ def join(fields: list[bytes]) -> bytes:
 
 def closes(record: bytes, quote: int) -> bool:
     """Whether the quote that opens at this position finds its partner within the record."""
-    return _QUOTED_TEXT(record, quote + 1).end() < len(record)
+    return _end_of(_QUOTED_TEXT, record, quote + 1, len(record)) < len(record)
+
+
+def _end_of(text: re.Pattern[bytes], data: bytes, start: int, stop: int) -> int:
+    match = text.match(data, start, stop)
+    return match.end() if match else start
 
 
 class Span(NamedTuple):
@@ -100,8 +105,8 @@ class OpenQuotes:
             self._advance(data, origin, min(limit, len(data)))
         if self._outcome == UNFINISHED:
             return TOO_LONG if limit <= len(data) else UNFINISHED
-        if self._outcome == MALFORMED:
-            return MALFORMED
+        if isinstance(self._outcome, str):
+            return self._outcome
         end, following = (offset - origin for offset in self._outcome)
         if end - start > self._limit:
             return TOO_LONG
@@ -112,7 +117,7 @@ class OpenQuotes:
         position = self._position - origin
         while True:
             before = position
-            position = (_QUOTED_TEXT if self._in_quotes else _PLAIN_TEXT)(data, position, stop).end()
+            position = _end_of(_QUOTED_TEXT if self._in_quotes else _PLAIN_TEXT, data, position, stop)
             self.looked_at += position - before + 1
             end = position + self._in_quotes  # of the field, after its closing quote
             after = data[end : min(end + 2, stop)]

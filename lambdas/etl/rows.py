@@ -78,7 +78,7 @@ class Conversion:
         origin, position, reach = self.offset, 0, self._limit + 2  # a line end has two bytes at most
         while position < len(data):
             if self._overlong:
-                position = self._skip_overlong_line(data, position)
+                position = self._skip_overlong_line(self._overlong, data, position)
             elif cut := data.rfind(b"\n", position, position + reach) + 1:
                 output: list[bytes] = []
                 position = self._convert_piece(data, origin, position, cut, output, last=last)
@@ -163,9 +163,8 @@ class Conversion:
             output.append(records.join(fields))
         return following
 
-    def _skip_overlong_line(self, data: bytes, position: int) -> int:
+    def _skip_overlong_line(self, line: "_OverlongLine", data: bytes, position: int) -> int:
         """Pass over an overlong line, which may go on for gigabytes, and reject it at its end."""
-        line = self._overlong
         line_feed = data.find(b"\n", position)
         if line_feed < 0:
             line.length += len(data) - position

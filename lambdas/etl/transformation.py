@@ -40,7 +40,7 @@ def _convert(
         for rows in conversion.convert(storage.blocks(s3, file, found.length, file.size)):
             output.write(rows)
 
-        counts = {"rows_read": conversion.rows_read, "rows_rejected": conversion.rows_rejected}
+        counts: dict[str, Any] = {"rows_read": conversion.rows_read, "rows_rejected": conversion.rows_rejected}
         if conversion.rows_rejected:
             rejects.complete()
             counts["rejects_prefix"] = rejects_prefix

@@ -115,7 +115,8 @@ def _validate(file: File, _: dict[str, Any], settings: environment.ValidationEnv
 
 
 def _set_aside(file: File, *_: Any) -> dict[str, Any]:
-    return {"failed_key": storage.set_aside(storage.client("s3"), file)}
+    failed_key = storage.set_aside(storage.client("s3"), file)
+    return {"failed_key": failed_key} if failed_key else {}
 
 
 def _reject(file: File, event: dict[str, Any], settings: environment.ValidationEnvironment) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _reject(file: File, event: dict[str, Any], settings: environment.ValidationE
     storage.client("sns").publish(
         TopicArn=settings.failure_topic_arn,
         Subject=contract.SUBJECT_INVALID,
-        Message=_announcement(file, event["reason"], event["execution_arn"], result["failed_key"]),
+        Message=_announcement(file, event["reason"], event["execution_arn"], result.get("failed_key")),
     )
     return result
 
@@ -132,7 +133,7 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
     """What the person who gets this at night needs."""
     if len(reason) > _MAX_REASON_CHARACTERS:
         reason = reason[: _MAX_REASON_CHARACTERS - 1] + "…"
-    partition, region = (execution_arn.split(":") + [""] * 4)[1:4:2]
+    _, partition, _, region, *_ = execution_arn.split(":")
     console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     return "\n".join(
         (

@@ -23,6 +23,7 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, list[Callable]] = {}
         self.after: dict[str, list[Callable]] = {}
+        self.ignores_ranges = False
         self._number = 0
 
     # --- for tests
@@ -80,7 +81,7 @@ class FakeS3:
 
         return call
 
-    def copy(self, source, bucket, key, ExtraArgs, Config):  # noqa: N803
+    def copy(self, source, bucket, key, ExtraArgs, Config):
         assert bucket == source["Bucket"] == BUCKET
         assert ExtraArgs == {"TaggingDirective": "REPLACE"}
         self.calls.append(("copy", key))
@@ -96,7 +97,7 @@ class FakeS3:
                 return version
         raise client_error("NoSuchVersion")
 
-    def _check(self, key, IfMatch=None, IfNoneMatch=None):  # noqa: N803
+    def _check(self, key, IfMatch=None, IfNoneMatch=None):
         current = self._current(key)
         if IfNoneMatch == "*" and current:
             raise client_error("PreconditionFailed")
@@ -110,18 +111,20 @@ class FakeS3:
             raise client_error("404")
         return current
 
-    def _get_object(self, key, VersionId, Range):  # noqa: N803
+    def _get_object(self, key, VersionId, Range):
         body = self._version(key, VersionId)["Body"]
         start, end = (int(number) for number in Range.removeprefix("bytes=").split("-"))
         if start >= len(body):
             raise client_error("InvalidRange")
-        return {"Body": io.BytesIO(body[start : end + 1])}
+        if self.ignores_ranges:
+            return {"Body": io.BytesIO(body)}
+        return {"Body": io.BytesIO(body[start : end + 1]), "ContentRange": f"bytes {start}-{end}/{len(body)}"}
 
-    def _put_object(self, key, Body, ContentType, Metadata, **condition):  # noqa: N803
+    def _put_object(self, key, Body, ContentType, Metadata, **condition):
         self._check(key, **condition)
         return self.add(key, Body, ContentType=ContentType, Metadata=Metadata)
 
-    def _delete_object(self, key, IfMatch):  # noqa: N803
+    def _delete_object(self, key, IfMatch):
         self._check(key, IfMatch=IfMatch)
         self.add(key, None)
 
@@ -135,11 +138,11 @@ class FakeS3:
             raise client_error("NoSuchUpload")
         return self.uploads[upload_id]
 
-    def _upload_part(self, key, UploadId, PartNumber, Body, ChecksumAlgorithm):  # noqa: N803
+    def _upload_part(self, key, UploadId, PartNumber, Body, ChecksumAlgorithm):
         self._upload(UploadId)["parts"][PartNumber] = Body
         return {"ETag": f'"part{PartNumber}"', "ChecksumCRC32": f"crc{PartNumber}"}
 
-    def _complete_multipart_upload(self, key, UploadId, MultipartUpload, **condition):  # noqa: N803
+    def _complete_multipart_upload(self, key, UploadId, MultipartUpload, **condition):
         upload = self._upload(UploadId)
         self._check(key, **condition)
         numbers = [part["PartNumber"] for part in MultipartUpload["Parts"]]
@@ -150,6 +153,6 @@ class FakeS3:
         body = b"".join(upload["parts"][number] for number in numbers)
         return self.add(key, body, ContentType=upload["ContentType"], Metadata=upload["Metadata"])
 
-    def _abort_multipart_upload(self, key, UploadId):  # noqa: N803
+    def _abort_multipart_upload(self, key, UploadId):
         self._upload(UploadId)
         del self.uploads[UploadId]

@@ -128,13 +128,28 @@ def test_malformed_row_does_not_touch_its_neighbours(case, line_end):
     assert set(reject) == {"byte_offset", "reason", "row_base64" if case == "not UTF-8" else "row"}
 
 
-@given(st.sampled_from(sorted(MALFORMED)), st.lists(st.sampled_from([GOOD, b't1,c1,1.00,2024-03-05T10:11:12Z,"a\nb"']), max_size=4))
+ACCEPTED = st.sampled_from([GOOD, b't1,c1,1.00,2024-03-05T10:11:12Z,"a\nb"'])
+
+
+@given(st.sampled_from(sorted(MALFORMED)), st.lists(ACCEPTED, max_size=4))
 def test_malformed_row_anywhere(case, neighbours):
     """E5b: the same between any neighbours, also ones over several lines."""
     rows = b"".join(row + b"\n" for row in neighbours)
     _, output, rejects = convert(rows + MALFORMED[case][0] + b"\n" + rows)
     assert output == rows * 2
     assert [raw(reject) for reject in rejects] == [MALFORMED[case][0]]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_line_of_a_rejected_record_may_start_a_good_one(line_end):
+    """E5b: reading restarts on the next line, even where its quotes mean something else now; its columns are its own."""
+    rows = line_end.join([b'"p', b't,c","1', b'",2024-03-05,x', b'"t', b'",c,1,2024-03-05,x', b""])
+    output, why = reasons(rows)
+    assert len(why) == 1 and why[0].endswith("the row has 4 columns, the header has 5")
+    assert strictly_read(output) == [
+        ["t", 'c"', "1.00", "2024-03-05T00:00:00Z", "x"],
+        ["t" + line_end.decode(), "c", "1.00", "2024-03-05T00:00:00Z", "x"],
+    ]
 
 
 def test_quote_that_closes_many_lines_later_by_accident():
@@ -194,17 +209,18 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)
 def test_well_formed_records_come_back(fields, line_end, quote_all):
     """E4a: every record that a CSV writer wrote comes back equal, whatever its free columns hold."""
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator=line_end, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
     rows = [[f"i{left}", "c", "1.00", "2024-03-05T10:11:12Z", right] for left, right in fields]
+    # Before Python 3.13 the writer leaves a CR unquoted if lines end in LF: at the end of a row it would not come back.
+    quote_all |= any("\r" in field for row in rows for field in row)
+    writer = csv.writer(file, lineterminator=line_end, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
     writer.writerows(rows)
     _, output, rejects = convert(file.getvalue().encode(), line_end=line_end)
     assert rejects == []
     assert strictly_read(output) == rows
 
 
-PIECES = st.sampled_from(
-    [GOOD, GOOD[:-1], b"\n", b"\n", b"\r\n", b"\r", b'"', b'"', b'""', b'",', b',"', b",", b'\n"', b'"\n', b"\0", b"\xff", b"t1,c1,1,2024-01-01,"]
-)
+PUNCTUATION = [b"\n", b"\n", b"\r\n", b"\r", b'"', b'"', b'""', b'",', b',"', b",", b'\n"', b'"\n', b"\0", b"\xff"]
+PIECES = st.sampled_from([GOOD, GOOD[:-1], b"t1,c1,1,2024-01-01,", *PUNCTUATION])
 BYTES = st.binary(max_size=80) | st.lists(PIECES, max_size=24).map(b"".join)
 
 
@@ -233,6 +249,14 @@ def test_block_boundaries_do_not_matter(rows, block, limit):
     assert (whole.open_quote, whole.offset) == (cut.open_quote, cut.offset)
 
 
+@pytest.mark.parametrize("block", range(1, 80, 3))
+def test_block_boundaries_within_records(block):
+    """E4a: a record over several lines is waited for, wherever the blocks are cut."""
+    record = b't,c,1.00,2024-03-05T10:11:12Z,"\n\r\n"""\n'
+    _, output, rejects = convert(record * 12, block=block, limit=len(record))
+    assert (output, rejects) == (record * 12, [])
+
+
 def by_restarting(rows, limit):
     """The rule of E5b, word by word and without any memory: -> offsets and bytes of records taken, and of rejects."""
     taken, rejected, position = [], [], 0
@@ -256,16 +280,16 @@ def by_restarting(rows, limit):
     return taken, rejected
 
 
-QUOTES = st.lists(st.sampled_from([b'"', b'"', b",", b",", b"\n", b"\n", b"\r\n", b'""', b"a", b'"\n",', b'","']), max_size=60).map(b"".join)
+QUOTES = st.sampled_from([b'"', b'"', b",", b",", b"\n", b"\n", b"\r\n", b'""', b"a", b'"\n",', b'","'])
 
 
-@given(QUOTES, st.integers(3, 60))
+@given(st.lists(QUOTES, max_size=60).map(b"".join), st.integers(3, 60))
 def test_records_are_found_as_the_rule_says(rows, limit):
     """E5b: the remembered look-ahead gives what reading again and again would give."""
     rejects, taken = [], []
     found = header.read((COLUMNS + "\n").encode(), complete=True)
     conversion = Conversion(found, lambda line: rejects.append(json.loads(line)), offset=0, limit=limit)
-    conversion._convert_fields = lambda fields: taken.append(fields)
+    conversion._convert_fields = taken.append  # answers None: no fault
     b"".join(conversion.convert([rows]))
     expected, expected_rejects = by_restarting(rows, limit)
     assert taken == [records.split(record)[0] for _, record in expected]

@@ -101,10 +101,12 @@ def test_any_bytes_are_converted_or_refused(value):
         assert converted is None or convert(converted) == converted
 
 
-@pytest.mark.parametrize("value", [b"9" * 2**20, b"1," * 2**19, b"1,234" * 2**17, b" " * 2**20, b"." + b"0" * 2**20, b"1e" + b"0" * 2**20])
+@pytest.mark.parametrize("value", [b"9", b"1,", b"1,234", b",234", b" ", b"(", b"1e", b".0", b"2024-"])
 def test_long_values_are_no_trap(value):
     """E5b: linear work: a field of 1 MiB is answered, whatever it repeats, and leaves nothing in a cache."""
     before = values._cached_amount.cache_info().currsize
-    assert values.amount(value) is None or value.startswith(b".")
+    value *= 2**20 // len(value)
+    assert values.amount(value) is None
+    values.amount(b"0." + value)
     assert values.timestamp(value) is None
     assert values._cached_amount.cache_info().currsize == before
