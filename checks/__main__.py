@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +87,10 @@ def run(checks: Sequence[Check], report: Callable[[str], None] = print) -> int:
 
     def timed(check: Check) -> None:
         start = time.monotonic()
-        found = check.faults()
+        try:
+            found = check.faults()
+        except Exception:
+            found = [f"the check itself broke:\n{traceback.format_exc()}"]
         if found:
             failed[check.name] = found
         report(f"{'✗' if found else '✓'} {check.name:<15} {time.monotonic() - start:5.1f} s")
