@@ -118,7 +118,8 @@ def names(stack: Synthesised) -> dict[str, str]:
     return {
         path: next(body[field] for field in fields if field in body)
         for kind, path, body in stack.every()
-        if any(field in body for field in fields) and not kind.startswith(("aws_s3_bucket_", "aws_iam_role_policy", "aws_lambda_permission"))
+        if any(field in body for field in fields)
+        and not kind.startswith(("aws_s3_bucket_", "aws_iam_role_policy", "aws_lambda_permission"))
     }
 
 
@@ -134,7 +135,13 @@ def test_other_environments_never_share_a_name(tap, staging):
 
 def test_longest_suffix_stays_within_the_limits_of_aws():
     """C5c: names are shortened before AWS refuses them."""
-    limits = {"aws_iam_role": 64, "aws_lambda_function": 64, "aws_s3_bucket": 63, "aws_sqs_queue": 80, "aws_sfn_state_machine": 80}
+    limits = {
+        "aws_iam_role": 64,
+        "aws_lambda_function": 64,
+        "aws_s3_bucket": 63,
+        "aws_sqs_queue": 80,
+        "aws_sfn_state_machine": 80,
+    }
     stack = synthesise(TapStack, "tap", environment_suffix="a123456789012345")
     for kind, limit in limits.items():
         for body in stack.all(kind).values():
@@ -232,9 +239,7 @@ def test_every_data_bucket_has_access_logs(tap, state_backend):
         policy = stack.readable(stack.statements(stack.one("aws_s3_bucket_policy", logs)["policy"]))
         (accept,) = [each for each in policy if each.get("effect", "Allow") == "Allow"]
         assert accept["actions"] == ["s3:PutObject"]
-        assert accept["resources"] == [
-            f"arn:aws:s3:::{stack.readable(stack.one('aws_s3_bucket', logs)['bucket'])}/{name}/*"
-        ]
+        assert accept["resources"] == [f"arn:aws:s3:::{stack.readable(stack.one('aws_s3_bucket', logs)['bucket'])}/{name}/*"]
         assert {condition["variable"]: condition["values"] for condition in accept["condition"]} == {
             "aws:SourceArn": [f"arn:aws:s3:::{name}"],
             "aws:SourceAccount": ["111122223333"],

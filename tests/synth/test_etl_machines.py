@@ -114,7 +114,7 @@ def test_every_task_of_the_pipeline_catches_everything(pipeline):
     assert {name: ways(state).get("States.ALL") for name, state in tasks(pipeline).items()} == expected
 
 
-@pytest.mark.parametrize("broken", [(), *[(step,) for step in ERROR_PATH], tuple(ERROR_PATH)], ids=lambda each: "+".join(each))
+@pytest.mark.parametrize("broken", [(), *[(step,) for step in ERROR_PATH], tuple(ERROR_PATH)], ids="+".join)
 def test_error_path_goes_on_whatever_breaks(pipeline, recovery, broken):
     """E7a: set aside, announce, record, fail: each step is tried even if those before it fail."""
 
@@ -137,9 +137,9 @@ def test_way_of_a_valid_and_of_an_invalid_file(pipeline):
     """The table "the way of one upload": an invalid file's execution succeeds."""
     states = pipeline["States"]
     assert pipeline["StartAt"] == "RecordProcessing"
-    assert [ways(states[name])["Next"] for name in ("RecordProcessing", "Validate", "Transform", "Reject", "AnnounceRejects")] == [
-        *("Validate", "IsValid", "IsConverted", "RecordOutcome", "RecordOutcome")
-    ]
+    assert [
+        ways(states[name])["Next"] for name in ("RecordProcessing", "Validate", "Transform", "Reject", "AnnounceRejects")
+    ] == [*("Validate", "IsValid", "IsConverted", "RecordOutcome", "RecordOutcome")]
     assert ways(states["IsValid"]) == {"choice 0": "Transform", "Default": "Reject"}
     assert ways(states["IsConverted"]) == {"choice 0": "Reject", "choice 1": "AnnounceRejects", "Default": "RecordOutcome"}
     assert states["RecordOutcome"]["End"] is True
@@ -366,7 +366,9 @@ def test_announcements_say_what_a_person_needs_at_night(tap):
         message = call["Message"]
         assert FILE["key"] in message
         assert FILE["version_id"] in message
-        assert f"https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/{EXECUTION}" in message
+        assert (
+            f"https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/{EXECUTION}" in message
+        )
         assert ("1 of 10 rows" if name == "AnnounceRejects" else "Boom: it broke") in message
         if name == "NotifyFailure":
             assert replay(message) == [
@@ -387,6 +389,8 @@ def test_announcement_of_a_file_that_stays_where_it_is(tap):
     """E9: no command that could not work."""
     for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
         variables = {"file": FILE, "execution": EXECUTION, "reason": "r", "error": "Boom", "cause": ""}
-        message = evaluate(machine["States"]["NotifyFailure"]["Arguments"], variables, input={}, context=context(INPUT))["Message"]
+        message = evaluate(machine["States"]["NotifyFailure"]["Arguments"], variables, input={}, context=context(INPUT))[
+            "Message"
+        ]
         assert "could not be set aside" in message
         assert "Replay" not in message

@@ -70,7 +70,10 @@ MACHINE_RUNTIME = {
     ("logs:DescribeLogGroups", "*"),
     ("logs:DescribeResourcePolicies", "*"),
     ("logs:PutResourcePolicy", "*"),
-    *((f"xray:{action}", "*") for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")),
+    *(
+        (f"xray:{action}", "*")
+        for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+    ),
 }
 
 RUNTIME = {
@@ -100,7 +103,9 @@ def test_no_other_policy_and_no_other_role(tap):
         *(f"{role}/grants_policy" for role in GRANTS),
         *(f"{role}/runtime_policy" for role in RUNTIME),
     }
-    assert not [kind for kind in tap.kinds() if kind.startswith("aws_iam") and kind not in ("aws_iam_role", "aws_iam_role_policy")]
+    assert not [
+        kind for kind in tap.kinds() if kind.startswith("aws_iam") and kind not in ("aws_iam_role", "aws_iam_role_policy")
+    ]
     assert not [path for path, body in tap.all("aws_iam_role").items() if {"managed_policy_arns", "inline_policy"} & set(body)]
 
 

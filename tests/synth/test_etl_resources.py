@@ -332,7 +332,9 @@ def test_alarm_on_the_error_rate(tap, name, data, fires):
 
 def test_error_rate_of_the_alarm_is_a_setting():
     """C5a."""
-    alarm = synthesise(TapStack, "x", etl_error_rate_percent="0.5").one("aws_cloudwatch_metric_alarm", "etl/validation/error_rate")
+    alarm = synthesise(TapStack, "x", etl_error_rate_percent="0.5").one(
+        "aws_cloudwatch_metric_alarm", "etl/validation/error_rate"
+    )
     assert evaluate(alarm, errors=1, invocations=199)
     assert not evaluate(alarm, errors=1, invocations=200)
 

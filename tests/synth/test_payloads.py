@@ -10,7 +10,9 @@ from lambdas.etl import contract, storage, transformation, validation
 from tests.synth.states import context, evaluate
 from tests.unit.etl.fake_s3 import BUCKET, FakeS3
 
-FOLDERS = sorted((each for each in Path(__file__).with_name("payloads").iterdir() if each.is_dir()), key=lambda each: int(each.name))
+FOLDERS = sorted(
+    (each for each in Path(__file__).with_name("payloads").iterdir() if each.is_dir()), key=lambda each: int(each.name)
+)
 BODY = b"transaction_id,customer_id,amount,timestamp\n1,2,3.00,2026-01-31\n"
 
 STATES = {

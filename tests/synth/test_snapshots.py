@@ -31,9 +31,7 @@ def test_stack(any_stack, json_snapshot):
 
 def test_logical_ids_of_what_must_not_be_recreated(any_stack, json_snapshot):
     """C13: moving or renaming a construct changes its logical id, and Terraform destroys what the old one stood for."""
-    ids = {
-        kind: sorted(resources) for kind, resources in sorted(any_stack.json["resource"].items()) if STATEFUL.fullmatch(kind)
-    }
+    ids = {kind: sorted(resources) for kind, resources in sorted(any_stack.json["resource"].items()) if STATEFUL.fullmatch(kind)}
     assert ids
     assert ids == json_snapshot
 

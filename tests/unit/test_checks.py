@@ -97,7 +97,10 @@ BAD_MACHINES = {
         lambda s: s["Choose"].update(Choices=[{"Variable": "$.x", "IsPresent": True, "Next": "Done"}]),
         "Choose: the field Variable exists in JSONPath only",
     ),
-    "broken expression": (lambda s: s["Work"].update(Output="{% $states.input.( %}"), "Work: the expression {% $states.input.( %} is not"),
+    "broken expression": (
+        lambda s: s["Work"].update(Output="{% $states.input.( %}"),
+        "Work: the expression {% $states.input.( %} is not",
+    ),
     "half an expression": (lambda s: s["Work"].update(Output="x {% 1 %}"), "Work: 'x {% 1 %}' is plain text"),
     "misspelt variable": (lambda s: s["Failed"].update(Error="{% $eror %}"), "Failed: $eror is neither assigned"),
     "misspelt function": (lambda s: s["Failed"].update(Error="{% $upercase('a') %}"), "Failed: $upercase is neither assigned"),
@@ -118,7 +121,10 @@ def test_faults_inside_a_map_are_found(tmp_path):
 
     def change(states):
         work = states["Work"] | {"Next": "End"}
-        inner = {"StartAt": "Work", "States": {"Work": {**work, "Retry": []}, "End": {"Type": "Succeed"}, "Failed": states["Failed"]}}
+        inner = {
+            "StartAt": "Work",
+            "States": {"Work": {**work, "Retry": []}, "End": {"Type": "Succeed"}, "Failed": states["Failed"]},
+        }
         states["Work"] = {"Type": "Map", "ItemProcessor": inner, "Assign": {"y": 1, "error": ""}, "Next": "Choose"}
 
     assert any("Work: has no Retry" in fault for fault in asl_faults(tmp_path, change))
