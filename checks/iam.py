@@ -32,7 +32,7 @@ WITHOUT_NARROWER_RESOURCE = {
 }
 """Actions that may stand with the resource ``*`` in a role's policy, each with the reason."""
 
-POLICY_ATTRIBUTES = ("policy", "assume_role_policy", "inline_policy", "redrive_allow_policy", "access_policy")
+POLICY_ATTRIBUTES = ("policy", "policy_document", "assume_role_policy", "inline_policy", "access_policy", "access_policies")
 NOT_IAM = re.compile(r"aws_opensearchserverless_.*_policy")
 """Resources whose ``policy`` is JSON of another kind."""
 
