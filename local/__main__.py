@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,7 +33,7 @@ REPORT = LOCAL / "report.html"
 USER_ERRORS = (EmulatorError, EtlTimeout, SamplesError, SynthesisError, TerraformError)
 """What is told in words; anything else is a bug and shows its traceback."""
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())
 
 
 class Phases:
@@ -98,15 +101,14 @@ def run() -> int:
         with phases(f"send {len(samples)} samples through") as step:
             outcomes = exercise(Etl(aws, deployment.outputs["tap"]), samples, lambda done, total: step("files ended", done, total))
         console.print(_table(outcomes))
-        outputs = dict(deployment.outputs)
+        facts = RunFacts(when=started, phases=phases.seconds, versions=_versions(), outputs=dict(deployment.outputs),
+                         suffix=deployment.environment["ENVIRONMENT_SUFFIX"])
         with phases("destroy with Terraform") as step:
             deployment.destroy(progress=step)
     finally:
         aws.stop()
         deployment.remove_files()
-    versions = {"Python": sys.version.split()[0], "AWS provider": PROVIDER_VERSION, "MiniStack": version("ministack")}
-    write_report(REPORT, outcomes, RunFacts(started=started, phases=phases.seconds, versions=versions,
-                                            environment=deployment.environment["ENVIRONMENT_SUFFIX"], outputs=outputs["tap"]))
+    write_report(REPORT, outcomes, facts)
     console.print(Text(f"The report, with a picture and every execution: {REPORT.relative_to(ROOT)}"))
     wrong = [outcome for outcome in outcomes if outcome.faults]
     for outcome in wrong:
@@ -174,20 +176,31 @@ def plan(stack: str) -> int:
     return 0
 
 
+def _versions() -> dict[str, str]:
+    terraform = subprocess.run(["terraform", "version", "-json"], check=True, capture_output=True, text=True,
+                               env={**os.environ, "CHECKPOINT_DISABLE": "1"}).stdout
+    return {"Python": platform.python_version(), "Terraform": json.loads(terraform)["terraform_version"],
+            "AWS provider": PROVIDER_VERSION, "CDKTF": version("cdktf"), "MiniStack": version("ministack")}
+
+
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="What became of each file", title_justify="left", header_style="bold")
-    for column, justify in (("file", "left"), ("status", "left"), ("read", "right"), ("written", "right"), ("rejected", "right"),
-                            ("where it is now", "left"), ("time", "right"), ("announced", "left"), ("as expected", "left")):
-        table.add_column(column, justify=justify, overflow="fold")
-    colours = {"SUCCEEDED": "green", "INVALID": "yellow", "FAILED": "red"}
+    table = Table(title="What became of each file", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("file", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for kind in ("read", "written", "rejected"):
+        table.add_column(kind, justify="right", no_wrap=True)
+    table.add_column("where it is now", overflow="fold")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("announced", overflow="fold")
+    colours = {"SUCCEEDED": "green", "INVALID": "yellow"}
     for outcome in outcomes:
         record = outcome.record
         status = record.get("status", "no record")
-        rows = [str(record.get(f"rows_{kind}", "")) for kind in ("read", "written", "rejected")]
         table.add_row(
-            Text(outcome.sample.file_name), Text(status, style=colours.get(status, "red")), *rows, Text(outcome.location),
-            f"{outcome.seconds:.1f} s", Text("; ".join(notice.get("Subject", "") for notice in outcome.announcements) or "–"),
-            Text("no", style="red") if outcome.faults else Text("yes", style="green"))
+            Text(outcome.sample.file_name), Text(status, style=colours.get(status, "red")),
+            *(str(record.get(f"rows_{kind}", "")) for kind in ("read", "written", "rejected")),
+            Text(outcome.location), f"{outcome.seconds:.1f} s",
+            Text("; ".join(notice.get("Subject", "").removeprefix("ETL: ") for notice in outcome.announcements) or "–"))
     return table
 
 

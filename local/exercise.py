@@ -85,7 +85,7 @@ def _outcome(etl: Etl, inbox: Inbox, sample: Sample) -> Outcome:
     records = etl.records(sample.file_name)
     record = records[0] if records else {}
     execution = etl.execution(record["execution_arn"]) if "execution_arn" in record else None
-    announcements = tuple(inbox.messages(f"/raw/{sample.file_name}\n"))
+    announcements = tuple(inbox.messages(f" raw/{sample.file_name}\n"))
     location = record.get("output_key") or record.get("failed_key") or f"raw/{sample.file_name}"
     faults = _faults(etl, sample, records, len(announcements), location)
     return Outcome(sample, record, execution, announcements, location, tuple(faults))

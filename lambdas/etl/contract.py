@@ -4,8 +4,7 @@ Payload shapes (all JSON):
 
 ``file``
     ``{"bucket", "key", "file_name", "version_id", "sequencer", "size"}``: one uploaded version.
-    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key
-    (empty if unknown: the upload then counts as newest as long as it is the current version).
+    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key.
 execution input
     ``{"file": file, "process_start_time": "2026-01-31T23:59:59.123456Z"}``, fixed at the claim.
 """
@@ -15,6 +14,7 @@ RAW = "raw/"
 PROCESSED = "processed/"
 FAILED = "failed/"
 REJECTS_SUFFIX = ".rejects/"
+WITHDRAWN_SUFFIX = ".withdrawn/"
 
 # Handlers, as Lambda names them.
 VALIDATION_HANDLER = "etl.validation.handler"
@@ -35,7 +35,7 @@ TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO,)
 #   {"action": "validate", "file": file}
 #       -> {"valid": true} | {"valid": false, "reason": str}
 #   {"action": "reject", "file": file, "reason": str, "execution_arn": str}   move to failed/ and announce (E3c)
-#   {"action": "set_aside", "file": file}                                     move to failed/, say nothing
+#   {"action": "set_aside", "file": file, "execution_name": str}              move to failed/, publish nothing, say nothing
 #       -> {"failed_key": str}, or {} if that key would be too long for S3: the file stays in raw/
 # transformation function
 #   {"action": "convert", "file": file, "execution_name": str, "range": {"index": 0, "start": 0, "end": size}}

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .contract import FAILED, PROCESSED, RAW, REJECTS_SUFFIX
+from .contract import FAILED, PROCESSED, RAW, REJECTS_SUFFIX, WITHDRAWN_SUFFIX
 
 _MAX_KEY_BYTES = 1024  # S3: length of a key in UTF-8
 _EXECUTION_NAME_LENGTH = 64
@@ -41,6 +41,10 @@ class File:
 
     def rejects_prefix(self, execution_name: str) -> str:
         return f"{FAILED}{self.file_name}{REJECTS_SUFFIX}{execution_name}/"
+
+    def withdrawal_key(self, execution_name: str) -> str:
+        """Exists once the execution of this name has been given up."""
+        return f"{FAILED}{self.file_name}{WITHDRAWN_SUFFIX}{execution_name}"
 
     def name_fault(self) -> str | None:
         """Why nothing can be derived from this file's name, if so."""

@@ -28,8 +28,8 @@ _METADATA_SEQUENCER = "source-sequencer"
 _METADATA_EXECUTION = "execution-name"
 
 
-class AlreadySetAside(Exception):
-    """The file left ``raw/`` while it was being converted: a recovery has taken it, so nothing was published."""
+class Withdrawn(Exception):
+    """The execution this conversion ran for was given up, and its file set aside: nothing was published."""
 
 
 class PublishConflict(Exception):
@@ -57,9 +57,7 @@ def read(s3: Any, file: File, start: int, end: int) -> bytes:
             Bucket=file.bucket, Key=file.key, VersionId=file.version_id, Range=f"bytes={start}-{end - 1}"
         )
         try:
-            body = answer["Body"].read()
-            # A server may ignore the range and send the whole (RFC 9110, 14.2); AWS doesn't, the embedded one may.
-            return body if "ContentRange" in answer else body[start:end]
+            return answer["Body"].read()
         except (HTTPClientError, IncompleteReadError):  # the answer broke off; botocore retries requests, not their bodies
             if not attempts_left:
                 raise
@@ -93,6 +91,19 @@ def remove(s3: Any, file: File) -> bool:
             return False
         raise
     return True
+
+
+def withdraw(s3: Any, file: File, execution_name: str) -> None:
+    """Note, for a function that may still run for an execution that was given up, that it must not publish any more.
+
+    Ending an execution (abort, time-out) does not end the function it has called.
+    """
+    s3.put_object(Bucket=file.bucket, Key=file.withdrawal_key(execution_name), Body=b"")
+
+
+def _is_withdrawn(s3: Any, file: File, execution_name: str) -> bool:
+    key = file.withdrawal_key(execution_name)
+    return s3.list_objects_v2(Bucket=file.bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
 
 
 def set_aside(s3: Any, file: File) -> str | None:
@@ -215,22 +226,21 @@ def rejects_upload(s3: Any, file: File, key: str) -> Upload:
 # --- publishing ------------------------------------------------------------------------------------------------------
 
 
-def publish(s3: Any, file: File, upload: Upload) -> str | None:
+def publish(s3: Any, file: File, upload: Upload, execution_name: str) -> str | None:
     """Make the output of this version visible, unless that of a newer one is (E4b, E4c).
 
     Returns None when the output of this version is in place, by this call or an earlier attempt; otherwise the id of the
-    version that supersedes it. Raises AlreadySetAside, or PublishConflict after too many races.
+    version that supersedes it. Raises Withdrawn, or PublishConflict after too many races.
     """
     for _ in range(_PUBLISH_ATTEMPTS):
         existing = _head(s3, file.bucket, file.processed_key)
         made_from = existing["Metadata"] if existing else {}
         if made_from.get(_METADATA_VERSION) == file.version_id:
             return None
-        current = _head(s3, file.bucket, file.key)
-        if existing and _is_superseded(file, current, by=made_from.get(_METADATA_SEQUENCER, "")):
-            return made_from.get(_METADATA_VERSION, existing["VersionId"])
-        if not current:
-            raise AlreadySetAside(f"{file.key} was removed while version {file.version_id} was being converted")
+        if existing and is_newer(made_from.get(_METADATA_SEQUENCER, ""), than=file.sequencer):
+            return made_from[_METADATA_VERSION]
+        if _is_withdrawn(s3, file, execution_name):
+            raise Withdrawn(f"{file.key}, version {file.version_id}, was set aside while it was being converted")
         try:
             upload.complete(**({"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}))
             return None
@@ -248,13 +258,6 @@ def publish(s3: Any, file: File, upload: Upload) -> str | None:
                 return None
             raise
     raise PublishConflict(f"could not publish {file.processed_key}: other writers interfered; trying again will help")
-
-
-def _is_superseded(file: File, current: Mapping[str, Any] | None, *, by: str) -> bool:
-    if file.sequencer:
-        return is_newer(by, than=file.sequencer)
-    # Found by the sweep (E7c), not announced by S3: the current version is the newest upload there is.
-    return current is not None and current.get("VersionId") != file.version_id
 
 
 def _is_published(s3: Any, file: File) -> bool:

@@ -47,7 +47,7 @@ def _convert(
         if conversion.rows_rejected > settings.max_reject_ratio * conversion.rows_read:
             return {"valid": False, "reason": _too_many(conversion, settings), "rows_written": 0, **counts}
 
-        superseded_by = storage.publish(s3, file, output)
+        superseded_by = storage.publish(s3, file, output, execution_name)
     storage.remove(s3, file)
     outcome = {"superseded_by": superseded_by} if superseded_by else {"output_key": file.processed_key}
     return {"valid": True, "rows_written": conversion.rows_written, **counts, **outcome}

@@ -75,7 +75,7 @@ def _claim(record: dict[str, Any], settings: environment.ValidationEnvironment) 
         "key": key,
         "file_name": key.removeprefix(contract.RAW),
         "version_id": uploaded["versionId"],
-        "sequencer": uploaded.get("sequencer", ""),  # the sweep, which speaks for S3 (E7c), cannot know it
+        "sequencer": uploaded["sequencer"],
         "size": uploaded.get("size", 0),  # S3 leaves it out of events for empty objects
     }
     started = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -114,13 +114,20 @@ def _validate(file: File, _: dict[str, Any], settings: environment.ValidationEnv
     return {"valid": True}
 
 
-def _set_aside(file: File, *_: Any) -> dict[str, Any]:
+def _set_aside(file: File, event: dict[str, Any], _: Any) -> dict[str, Any]:
+    """The error path: a conversion may still be running, which must not publish what is being set aside."""
+    if "execution_name" in event and not file.name_fault():  # no conversion runs for a faulty name
+        storage.withdraw(storage.client("s3"), file, event["execution_name"])
+    return _move(file)
+
+
+def _move(file: File) -> dict[str, Any]:
     failed_key = storage.set_aside(storage.client("s3"), file)
     return {"failed_key": failed_key} if failed_key else {}
 
 
 def _reject(file: File, event: dict[str, Any], settings: environment.ValidationEnvironment) -> dict[str, Any]:
-    result = _set_aside(file)
+    result = _move(file)
     storage.client("sns").publish(
         TopicArn=settings.failure_topic_arn,
         Subject=contract.SUBJECT_INVALID,
@@ -144,9 +151,14 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
             f"Version:   {file.version_id}",
             f"It is now: {failed_key or file.key}",
             f"Execution: {console}/states/home?region={region}#/v2/executions/details/{execution_arn}",
-            f"Replay:    python -m ops replay {shlex.quote(file.file_name)}",
+            *([f"Replay:    aws s3 cp {_s3_url(file, failed_key)} {_s3_url(file, file.key)}"] if failed_key else []),
         )
     )
+
+
+def _s3_url(file: File, key: str) -> str:
+    """For a shell."""
+    return shlex.quote(f"s3://{file.bucket}/{key}")
 
 
 _ACTIONS = {

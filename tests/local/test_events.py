@@ -103,3 +103,26 @@ def test_logs_hold_what_a_function_prints(make, aws, seen):
     group = "/aws/lambda/" + function.rsplit(":", 1)[-1]
     found = aws.client("logs").filter_log_events(logGroupName=group, filterPattern="recognisable")["events"]
     assert found and "recognisable" in found[0]["message"]
+
+
+def test_version_listings_are_url_encoded(aws, make):
+    """C12: Terraform empties a bucket by listing its versions with encoded keys; any name must survive that."""
+    bucket, s3 = make.bucket(), aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    names = ["50 % + tax.csv", "März/東京.csv", "it's <b>&amp;</b>.csv"]
+    for name in names:
+        s3.put_object(Bucket=bucket, Key=name, Body=b"")
+    listed = s3.list_object_versions(Bucket=bucket)  # botocore asks for encoded keys and decodes them
+    assert listed["EncodingType"] == "url" and sorted(each["Key"] for each in listed["Versions"]) == sorted(names)
+
+
+def test_ranges_of_versions_are_cut(aws, make):
+    """E3b, E4: a part of an old version is a part, and what lies behind its end is an error."""
+    bucket, s3 = make.bucket(), aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"other")
+    part = s3.get_object(Bucket=bucket, Key="k", VersionId=version, Range="bytes=3-5")
+    assert (part["Body"].read(), part["ContentRange"]) == (b"345", "bytes 3-5/10")
+    with pytest.raises(s3.exceptions.ClientError, match="InvalidRange"):
+        s3.get_object(Bucket=bucket, Key="k", VersionId=version, Range="bytes=10-12")

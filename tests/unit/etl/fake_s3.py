@@ -23,7 +23,6 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, list[Callable]] = {}
         self.after: dict[str, list[Callable]] = {}
-        self.ignores_ranges = False
         self._number = 0
 
     # --- for tests
@@ -70,7 +69,7 @@ class FakeS3:
 
         def call(**arguments):
             assert arguments.pop("Bucket") == BUCKET
-            key = arguments.pop("Key")
+            key = arguments.pop("Key", None) or arguments.pop("Prefix")
             self.calls.append((operation, key))
             for moment in (self.before, self.after):
                 if moment is self.after:
@@ -116,13 +115,14 @@ class FakeS3:
         start, end = (int(number) for number in Range.removeprefix("bytes=").split("-"))
         if start >= len(body):
             raise client_error("InvalidRange")
-        if self.ignores_ranges:
-            return {"Body": io.BytesIO(body)}
         return {"Body": io.BytesIO(body[start : end + 1]), "ContentRange": f"bytes {start}-{end}/{len(body)}"}
 
-    def _put_object(self, key, Body, ContentType, Metadata, **condition):
+    def _list_objects_v2(self, prefix, MaxKeys):
+        return {"KeyCount": min(sum(key.startswith(prefix) for key in self.keys()), MaxKeys)}
+
+    def _put_object(self, key, Body, ContentType="binary/octet-stream", Metadata=None, **condition):
         self._check(key, **condition)
-        return self.add(key, Body, ContentType=ContentType, Metadata=Metadata)
+        return self.add(key, Body, ContentType=ContentType, Metadata=Metadata or {})
 
     def _delete_object(self, key, IfMatch):
         self._check(key, IfMatch=IfMatch)

@@ -186,11 +186,25 @@ def test_validate_refuses_names_too_long_for_their_rejects(aws):
 
 
 def test_set_aside(aws):
-    """Error path: moved, nothing said."""
+    """E7a: moved, nothing said, and a function that still converts the file told to publish nothing."""
+    file = upload(aws, "a/b.csv", b"x")
+    event = {"action": "set_aside", "file": file, "execution_name": "name"}
+    assert validation.handler(event, CONTEXT) == {"failed_key": "failed/a/b.csv"}
+    assert aws.s3.keys() == ["failed/a/b.csv", "failed/a/b.csv.withdrawn/name"]
+    assert aws.sns.messages == []
+
+
+def test_set_aside_for_the_previous_release(aws):
+    """C15: its definition names no execution."""
     file = upload(aws, "a/b.csv", b"x")
     assert validation.handler({"action": "set_aside", "file": file}, CONTEXT) == {"failed_key": "failed/a/b.csv"}
-    assert aws.s3.keys() == ["failed/a/b.csv"]
-    assert aws.sns.messages == []
+
+
+def test_set_aside_of_a_name_too_long(aws):
+    """E7a: no key below failed/ can be made of it, so the file stays, and that is no error."""
+    file = upload(aws, "x" * 1020, b"x")
+    assert validation.handler({"action": "set_aside", "file": file, "execution_name": "e" * 64}, CONTEXT) == {}
+    assert aws.s3.keys() == ["raw/" + "x" * 1020]
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -205,7 +219,7 @@ def test_reject(aws, name):
     for part in (BUCKET, "raw/" + name, file["version_id"], "no header", "failed/" + name, link):
         assert part in message["Message"]
     command = message["Message"].split("Replay:    ")[1]
-    assert shlex.split(command) == ["python", "-m", "ops", "replay", name]
+    assert shlex.split(command) == ["aws", "s3", "cp", f"s3://{BUCKET}/failed/{name}", f"s3://{BUCKET}/raw/{name}"]
 
 
 def test_announcements_are_bounded(aws):
