@@ -217,7 +217,7 @@ def _faults_of_node_tools(machines: Mapping[str, Mapping[str, Any]]) -> list[str
 
 def main() -> int:
     found = faults(sorted(WORKFLOWS.glob("*.asl.json")))
-    print(*found, sep="\n")
+    print("".join(f"{fault}\n" for fault in found), end="")
     return 1 if found else 0
 
 

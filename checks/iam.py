@@ -184,7 +184,7 @@ def stacks() -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 def main() -> int:
     found = [fault for name, stack in stacks() for fault in faults(stack, name)]
-    print(*found, sep="\n")
+    print("".join(f"{fault}\n" for fault in found), end="")
     return 1 if found else 0
 
 

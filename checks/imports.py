@@ -79,7 +79,7 @@ def _imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def main() -> int:
     found = faults(ROOT)
-    print(*found, sep="\n")
+    print("".join(f"{fault}\n" for fault in found), end="")
     return 1 if found else 0
 
 

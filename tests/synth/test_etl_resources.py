@@ -8,8 +8,9 @@ from fractions import Fraction
 import pytest
 
 from lambdas.etl import contract, environment
+from packaging import package
 from tap_stack import TapStack
-from tests.synth.reading import synthesise
+from tests.synth.reading import root, synthesise
 
 ARN = "arn:aws:{}:us-east-1:111122223333:{}"
 
@@ -121,6 +122,14 @@ def test_functions_run_the_same_code_each_by_its_handler(tap):
     }
     assert {body["runtime"] for body in functions.values()} == {"python3.13"}
     assert len({body["source_code_hash"] for body in functions.values()}) == 1
+
+
+def test_code_is_compared_by_the_hash_that_lambda_reports(tap, tmp_path):
+    """C4: cdktf's own asset hash is another one, and the plan would never settle."""
+    expected = package(root() / "lambdas" / "etl", tmp_path)
+    for body in tap.all("aws_lambda_function").values():
+        assert body["source_code_hash"] == expected.source_code_hash
+        assert body["filename"].endswith(expected.path.name)
 
 
 def test_memory_timeout_and_concurrency_are_settings(tap):

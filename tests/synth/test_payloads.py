@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lambdas.etl import contract, storage, transformation, validation
-from tests.synth.states import context, evaluate
+from tests.synth.states import EXECUTION, context, evaluate
 from tests.unit.etl.fake_s3 import BUCKET, FakeS3
 
 FOLDERS = sorted(
@@ -31,7 +31,7 @@ def read(folder, name):
 def test_machines_pass_the_newest_payload(tap, payloads, action):
     """C15: a changed payload is a new folder, so that the old one stays tested."""
     execution_input = payloads("input")
-    variables = {"file": execution_input["file"], "execution": "unused"}
+    variables = {"file": execution_input["file"], "execution": EXECUTION}
     state_input = {"valid": False, "reason": payloads("reject.request")["reason"]}
     for machine, state in STATES[action]:
         template = tap.machine(f"etl/{machine}")["States"][state]["Arguments"]["Payload"]
