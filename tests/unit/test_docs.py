@@ -1,0 +1,281 @@
+"""The documents say what is so (C14): links, targets, settings, outputs, requirement numbers, shims, alarms."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REQUIREMENTS = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
+DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+
+NUMBER = re.compile(r"\b[CELMOPR](?:[1-9]|1[0-9])[a-d]?\b")
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments that a Markdown page's headings can be reached by."""
+    headings = re.findall(r"^#+ (.+)$", without_code_blocks(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def without_code_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def rows(text: str, *, columns: int) -> list[list[str]]:
+    """The table rows of a page that have this many columns."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [row for row in cells if len(row) == columns]
+
+
+# --- every document --------------------------------------------------------------------------------------------------
+
+
+@every_document
+def test_links_resolve(document):
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists(), f"{target} does not exist"
+        if fragment:
+            assert fragment in anchors(linked.read_text(encoding="utf-8")), f"{target}: no such heading"
+
+
+@every_document
+def test_nothing_is_left_to_do(document):
+    text = document.read_text(encoding="utf-8")
+    for word in ("TODO", "FIXME", "python -m ops"):
+        assert word not in text, word
+
+
+@every_document
+def test_tables_have_one_width(document):
+    """A stray ``|`` shifts every cell after it."""
+    text = without_code_blocks(document.read_text(encoding="utf-8"))
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+@every_document
+def test_shell_commands_name_what_exists(document):
+    """Every make target, stack and script that a command names."""
+    text = document.read_text(encoding="utf-8")
+    targets = make_targets()
+    stacks = set(re.findall(r'Stack\(app, "([a-z-]+)"', (ROOT / "main.py").read_text(encoding="utf-8")))
+    for target in re.findall(r"(?:^|`|&& )make ([a-z-]+)", text, re.MULTILINE):
+        assert target in targets, f"make {target}"
+    for command, stack in re.findall(r"npx cdktf (deploy|diff|destroy|output) ([\w-]+)", text):
+        assert stack in stacks, f"cdktf {command} {stack}"
+
+
+# --- README ----------------------------------------------------------------------------------------------------------
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_readme_lists_every_make_target():
+    listed = set(re.findall(r"^\| `make ([a-z-]+)", README.read_text(encoding="utf-8"), re.MULTILINE))
+    assert listed == make_targets()
+
+
+def test_readme_draws_the_house_that_stands():
+    house = re.findall(r"^([a-z_]+(?:/[a-z]+)*(?:\.py|/)) ", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(house) > 10
+    for name in house:
+        assert (ROOT / name).exists(), name
+    assert {path.name for path in ROOT.glob("*.py")} <= set(house)
+
+
+def test_every_document_can_be_found_from_the_readme():
+    linked = set(re.findall(r"\]\(([^)#\s]+)", README.read_text(encoding="utf-8")))
+    for document in [*(ROOT / "docs").glob("*.md"), ROOT / "docs" / "decisions" / "README.md"]:
+        path = document.relative_to(ROOT).as_posix()
+        assert path in linked or f"{path.removesuffix('README.md')}" in linked, path
+
+
+def test_every_decision_is_in_the_index():
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \|", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    files = sorted(path.name for path in folder.glob("0*.md"))
+    assert [name for _, name in listed] == files
+    assert [number for number, _ in listed] == [f"{number:04}" for number in range(1, len(files) + 1)]
+
+
+# --- settings and outputs (C5a, C11, E13) ----------------------------------------------------------------------------
+
+
+def shown_default(value: object) -> str:
+    if value is None:
+        return "unset"
+    if value in ((), {}):
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+@pytest.mark.parametrize("model", [settings.CommonSettings, settings.TapSettings, settings.StateBackendSettings])
+def test_settings_table_is_complete(model):
+    table = {row[0].strip("`"): row[1:] for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
+    for name, field in model.model_fields.items():
+        assert name in table, name
+        variable, default, _, meaning = table[name]
+        assert variable == f"`{settings.ENVIRONMENT_NAMES.get(name, name.upper())}`"
+        assert default == shown_default(field.default), name
+        assert meaning.endswith("."), name
+
+
+def test_settings_table_has_nothing_else():
+    named = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
+    assert named == {*settings.TapSettings.model_fields, *settings.StateBackendSettings.model_fields}
+
+
+def test_outputs_are_those_of_the_stacks():
+    stack = set(re.findall(r'stack\.output\("(\w+)"', (ROOT / "tap_stack.py").read_text(encoding="utf-8")))
+    listed = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=2) if row[0].startswith("`etl_")}
+    assert stack == listed
+    [line] = [line for line in REQUIREMENTS.splitlines() if line.startswith("| E13 |")]
+    assert set(re.findall(r"`(etl_\w+)`", line)) == stack
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert stack <= set(re.findall(r"`(\w+)`", changelog))
+    backend = re.findall(r'self\.output\("(\w+)"', (ROOT / "state_backend_stack.py").read_text(encoding="utf-8"))
+    for name in backend:
+        assert f"`{name}`" in DEPLOYMENT
+        assert f"`{name}`" in changelog
+
+
+def test_import_commands_use_the_addresses_that_terraform_knows():
+    """C3: the snapshot of the stack is what Terraform reads."""
+    snapshots = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "synth" / "__snapshots__").rglob("*.json"))
+    restore = (ROOT / "docs" / "backup-and-restore.md").read_text(encoding="utf-8")
+    addresses = re.findall(r"terraform import \w+\.(\w+)", DEPLOYMENT + restore)
+    assert len(addresses) > 10
+    for name in addresses:
+        assert name in snapshots, name
+
+
+# --- requirement numbers (C14) ---------------------------------------------------------------------------------------
+
+
+def known_numbers() -> set[str]:
+    return set(re.findall(r"^\| ([A-Z]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE))
+
+
+def cited_numbers(path: Path) -> set[str]:
+    """Numbers in docstrings and comments."""
+    source = path.read_text(encoding="utf-8")
+    comments = re.findall(r"(?:^|\s)# (.*)$", source, re.MULTILINE)
+    nodes = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    docstrings = [ast.get_docstring(node) or "" for node in nodes]
+    return set(NUMBER.findall("\n".join(docstrings + comments)))
+
+
+def sources() -> list[Path]:
+    folders = ("lambdas", "local", "checks", "bench", "tests")
+    return [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+
+
+def test_cited_requirements_exist():
+    """A number with parts (E3a, E3b) may be cited whole (E3)."""
+    known = known_numbers()
+    known |= {number.rstrip("abcd") for number in known}
+    unknown = {
+        str(path.relative_to(ROOT)): cited for path in sources() if (cited := cited_numbers(path) - known)
+    }
+    assert not unknown
+
+
+@every_document
+def test_documents_cite_requirements_that_exist(document):
+    known = known_numbers()
+    known |= {number.rstrip("abcd") for number in known}
+    cited = set(NUMBER.findall(without_code(document.read_text(encoding="utf-8"))))
+    assert cited <= known
+
+
+def test_requirements_name_files_that_exist():
+    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEL]\d+[a-d]?", row[0])]
+    assert len(lines) > 40
+    for number, requirement, built, proof in lines:
+        for path in re.findall(r"`([^`]+)`", f"{built} {proof}"):
+            assert (ROOT / path).exists(), f"{number}: {path}"
+        assert "`" in proof or requirement.startswith("**Not built**"), number
+
+
+def test_requirements_are_numbered_once_and_in_order():
+    numbers = re.findall(r"^\| ([CEL]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE)
+    assert len(numbers) == len(set(numbers))
+    assert numbers == sorted(numbers, key=lambda number: (number[0], int(re.findall(r"\d+", number)[0]), number))
+
+
+# --- what else goes stale --------------------------------------------------------------------------------------------
+
+
+def test_every_shim_is_described():
+    """L1: docs/local.md lists what the launcher bends back."""
+    launcher = (ROOT / "local" / "launcher.py").read_text(encoding="utf-8")
+    shims = set(re.findall(r'^    \([\w.]+, "\w+", (\w+)\),$', launcher, re.MULTILINE))
+    described = set(re.findall(r"`(\w+)`", section((ROOT / "docs" / "local.md"), "The shims")))
+    assert len(shims) > 10
+    assert shims <= described
+    functions = set(re.findall(r"^(?:async )?def (\w+)", launcher, re.MULTILINE))
+    assert {name for name in described if name.count("_") > 2} <= functions
+
+
+def section(document: Path, heading: str) -> str:
+    return document.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/etl.md"])
+def test_every_alarm_is_answered(name):
+    """E10."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    stack = (ROOT / "tap_stack.py").read_text(encoding="utf-8")
+    functions = re.findall(r'Function\(.*?name="([\w-]+)"', stack, re.DOTALL)
+    machines = re.findall(r'StateMachine\(.*?name="([\w-]+)"', stack, re.DOTALL)
+    rules = re.findall(r'EventRule\(.*?name="([\w-]+)"', stack, re.DOTALL)
+    assert functions
+    assert machines
+    for alarm in (
+        *(f"{each}-error-rate" for each in functions),
+        *(f"{each}-executions-failed" for each in machines),
+        *(f"{each}-dlq-not-empty" for each in (*functions, *rules)),
+    ):
+        assert f"`{alarm}`" in text, alarm
+
+
+def test_subjects_are_those_of_the_contract():
+    """E9."""
+    text = (ROOT / "docs" / "etl.md").read_text(encoding="utf-8")
+    contract = (ROOT / "lambdas" / "etl" / "contract.py").read_text(encoding="utf-8")
+    for subject in re.findall(r'^SUBJECT_\w+ = "(.+)"$', contract, re.MULTILINE):
+        assert f"`{subject}`" in text
+
+
+def test_saved_queries_are_shown():
+    """C9."""
+    text = (ROOT / "docs" / "etl.md").read_text(encoding="utf-8")
+    queries = re.findall(r"query='(.+)'", (ROOT / "tap_stack.py").read_text(encoding="utf-8"))
+    assert queries
+    for query in queries:
+        assert query.replace("\\n", "\n") in text
