@@ -83,7 +83,7 @@ from cdktf_cdktf_provider_aws import (
     sqs_queue_policy,
 )
 
-from packaging import LambdaPackage
+from lambda_packaging import LambdaPackage
 from settings import CommonSettings
 
 Statement = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatement
@@ -574,6 +574,10 @@ class LifecycleRule:
     abort_uploads_after_days: int | None = None
     remove_expired_delete_markers: bool = False
 
+    def __post_init__(self) -> None:
+        if self.expire_after_days and self.remove_expired_delete_markers:
+            raise ValueError(f"lifecycle rule {self.id_}: S3 wants expiry by days and of delete markers in two rules")
+
 
 class Bucket(Construct):
     """A private bucket: versioned, SSE-S3, TLS only, public access blocked, owner-enforced, with access logs (C7)."""
@@ -1048,7 +1052,7 @@ class EventRule(Construct):
             self, "role", name=f"{name}-rule", service="events.amazonaws.com", description=f"Delivers for the rule {full_name}"
         )
         target.grant_start(role)
-        cloudwatch_event_target.CloudwatchEventTarget(
+        self.target = cloudwatch_event_target.CloudwatchEventTarget(
             self,
             "target",
             rule=rule.name,

@@ -96,8 +96,10 @@ class CommonSettings(BaseModel):
         return value
 
     @classmethod
-    def of(cls, **values: Any) -> Self:
-        """Build from keyword arguments. Raises SettingsError with every fault in one message (C5b)."""
+    def of(cls, base: Self | None = None, **values: Any) -> Self:
+        """``base`` with these keyword arguments over it. Raises SettingsError with every fault in one message (C5b)."""
+        if base is not None:
+            values = base.model_dump() | values
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:

@@ -12,12 +12,12 @@ class StateBackendStack(AwsStack):
     """The S3 bucket and the DynamoDB lock table that the other stacks' backends name."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: StateBackendSettings | None = None, **overrides: object) -> None:
-        """``settings``, or any field of StateBackendSettings as a keyword. Raises SettingsError with every fault."""
-        settings = settings or StateBackendSettings.of(**overrides)
+        """``settings``, and any field of StateBackendSettings as a keyword over them. Raises SettingsError with every fault."""
+        settings = StateBackendSettings.of(settings, **overrides)
         # Every environment shares one state bucket, so its names carry no suffix; it stands where the backends look.
         settings = settings.model_copy(update={"environment_suffix": "prod", "aws_region": settings.state_bucket_region})
         super().__init__(scope, id_, settings=settings, project="State-Backend", remote_state=False)
-        logs = AccessLogBucket(self, "access_logs", name=f"{settings.state_bucket[:58]}-logs")
+        logs = AccessLogBucket(self, "access_logs", name=f"{settings.state_bucket[:58].rstrip('.-')}-logs")
         state = Bucket(
             self,
             "state",

@@ -21,7 +21,7 @@ from modules import (
     Table,
     Topic,
 )
-from packaging import package
+from lambda_packaging import package
 from settings import TapSettings
 
 HERE = Path(__file__).parent
@@ -34,12 +34,12 @@ class TapStack(AwsStack):
     settings: TapSettings
 
     def __init__(self, scope: Construct, id_: str, *, settings: TapSettings | None = None, **overrides: object) -> None:
-        """``settings``, or any field of TapSettings as a keyword, all optional: ``TapStack(app, "TapStack",
+        """``settings``, and any field of TapSettings as a keyword over them, all optional: ``TapStack(app, "TapStack",
         environment_suffix=…, aws_region=…, state_bucket=…, state_bucket_region=…, default_tags=…)`` (C5b).
 
         Raises SettingsError with every fault in one message.
         """
-        super().__init__(scope, id_, settings=settings or TapSettings.of(**overrides), project="ETL-Pipeline")
+        super().__init__(scope, id_, settings=TapSettings.of(settings, **overrides), project="ETL-Pipeline")
         EtlPipeline(self, "etl")
 
 
@@ -154,7 +154,7 @@ class EtlPipeline(Construct):
         table.grant_update(pipeline.role)
         topic.grant_publish(pipeline.role)
 
-        EventRule(
+        not_succeeded = EventRule(
             self,
             "not_succeeded",
             name="etl-not-succeeded",
@@ -171,11 +171,13 @@ class EtlPipeline(Construct):
         table.grant_update(recovery.role)
         topic.grant_publish(recovery.role)
 
+
         # Last of all, so that the first event finds everything in its place.
+        roles = [each.role for each in (validation, transformation, pipeline, recovery)]
         bucket.notify(
             validation,
             prefix=contract.RAW,
-            after=[pipeline.machine, *pipeline.role.policies, *validation.role.policies, *transformation.role.policies],
+            after=[pipeline.machine, not_succeeded.target, *(policy for role in roles for policy in role.policies)],
         )
 
         dashboard = Dashboard(
@@ -185,7 +187,11 @@ class EtlPipeline(Construct):
             rows=[
                 [
                     ("Files", [pipeline.succeeded, pipeline.failed, pipeline.timed_out, pipeline.aborted]),
-                    ("Waiting in dead-letter queues", [validation.dead_letters.depth, transformation.dead_letters.depth]),
+                    ("Recoveries", [recovery.succeeded, recovery.failed, recovery.timed_out, recovery.aborted]),
+                    (
+                        "Waiting in dead-letter queues",
+                        [each.dead_letters.depth for each in (validation, transformation, not_succeeded)],
+                    ),
                 ],
                 [
                     (f"{title}: {metric}", metrics)
@@ -202,14 +208,16 @@ class EtlPipeline(Construct):
             "story_of_a_file",
             name="etl/story-of-a-file",
             groups=[validation.log_group, transformation.log_group],
-            query='fields @timestamp, level, message, execution, version_id\n| filter file_name = "REPLACE-ME.csv"\n| sort @timestamp asc',
+            query="fields @timestamp, level, message, execution, version_id\n"
+            '| filter file_name = "REPLACE-ME.csv"\n| sort @timestamp asc',
         )
         LogsQuery(
             self,
             "errors",
             name="etl/errors",
             groups=[validation.log_group, transformation.log_group],
-            query='fields @timestamp, message, file_name, execution, request_id\n| filter level = "ERROR"\n| sort @timestamp desc',
+            query="fields @timestamp, message, file_name, execution, request_id\n"
+            '| filter level = "ERROR"\n| sort @timestamp desc',
         )
 
         stack.output("etl_bucket_name", bucket.name, "Upload under raw/; results under processed/ and failed/")

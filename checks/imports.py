@@ -20,9 +20,9 @@ PROVIDER = "cdktf_cdktf_provider_aws"
 ROOT_LAYERS: Mapping[str, frozenset[str]] = {
     "main": frozenset({"settings", "state_backend_stack", "tap_stack"}),
     "state_backend_stack": frozenset({"modules", "settings"}),
-    "tap_stack": frozenset({"modules", "packaging", "settings"}),
-    "modules": frozenset({"packaging", "settings"}),
-    "packaging": frozenset(),
+    "tap_stack": frozenset({"modules", "lambda_packaging", "settings"}),
+    "modules": frozenset({"lambda_packaging", "settings"}),
+    "lambda_packaging": frozenset(),
     "settings": frozenset(),
 }
 """What each module of the root may import from the root: ``main`` → stacks → ``modules`` → provider."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -149,9 +150,9 @@ class Etl:
 class Inbox:
     """A queue subscribed to a topic: what the topic announces, seen as a subscriber sees it."""
 
-    def __init__(self, aws: Emulator, topic_arn: str, name: str = "local-inbox"):
+    def __init__(self, aws: Emulator, topic_arn: str):
         self._sqs = aws.client("sqs")
-        self._url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        self._url = self._sqs.create_queue(QueueName=f"inbox-{uuid.uuid4()}")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = {"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,

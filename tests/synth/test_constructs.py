@@ -30,7 +30,7 @@ from modules import (
     Topic,
     fill_placeholders,
 )
-from packaging import package
+from lambda_packaging import package
 from settings import CommonSettings
 from tests.synth.reading import Synthesised, app
 

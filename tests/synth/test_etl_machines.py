@@ -319,7 +319,7 @@ def test_record_of_an_invalid_file(pipeline, payloads, from_):
 )
 def test_record_of_a_failed_file(pipeline, cause, message):
     """E7a, E8a: FAILED with the error, also without a record of PROCESSING."""
-    variables = {"start": INPUT["process_start_time"], "error": "Boom", "cause": cause}
+    variables = {"start": INPUT["process_start_time"], "failure": "Boom", "failure_cause": cause}
     for failed_key in ({"failed_key": "failed/a.csv"}, {}):
         call = evaluate(pipeline["States"]["RecordFailed"]["Arguments"], variables, input=failed_key, context=context(INPUT))
         record = record_of(call)
@@ -342,7 +342,7 @@ def test_recoverys_record(recovery):
 
 def announcements(tap):
     """Every publishing task with the arguments that it would send."""
-    variables = {"file": FILE, "execution": EXECUTION, "reason": "Boom: it broke", "error": "Boom", "cause": "it broke"}
+    variables = {"file": FILE, "execution": EXECUTION, "reason": "Boom: it broke", "failure": "Boom", "failure_cause": "it broke"}
     outcome = {"rows_read": 10, "rows_rejected": 1, "output_key": "processed/a.csv", "rejects_prefix": "failed/a.csv.rejects/x/"}
     for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
         for name, state in tasks(machine).items():
@@ -388,7 +388,7 @@ def replay(message):
 def test_announcement_of_a_file_that_stays_where_it_is(tap):
     """E9: no command that could not work."""
     for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
-        variables = {"file": FILE, "execution": EXECUTION, "reason": "r", "error": "Boom", "cause": ""}
+        variables = {"file": FILE, "execution": EXECUTION, "reason": "r", "failure": "Boom", "failure_cause": ""}
         message = evaluate(machine["States"]["NotifyFailure"]["Arguments"], variables, input={}, context=context(INPUT))[
             "Message"
         ]

@@ -25,7 +25,7 @@ def run(folder, **environ):
 
 
 def copy(target):
-    for name in ("main", "settings", "modules", "packaging", "tap_stack", "state_backend_stack"):
+    for name in ("main", "settings", "modules", "lambda_packaging", "tap_stack", "state_backend_stack"):
         shutil.copy(ROOT / f"{name}.py", target)
     for name in ("lambdas", "workflows"):
         shutil.copytree(ROOT / name, target / name)

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from packaging import package
+from lambda_packaging import package
 
 
 @pytest.fixture
