@@ -6,6 +6,7 @@ from pathlib import Path
 
 from constructs import Construct
 
+from lambda_packaging import package
 from lambdas.etl import contract
 from modules import (
     AccessLogBucket,
@@ -21,7 +22,6 @@ from modules import (
     Table,
     Topic,
 )
-from lambda_packaging import package
 from settings import TapSettings
 
 HERE = Path(__file__).parent

@@ -99,7 +99,8 @@ def run() -> int:
         with phases("deploy with Terraform") as step:
             deployment.deploy(progress=step)
         with phases(f"send {len(samples)} samples through") as step:
-            outcomes = exercise(Etl(aws, deployment.outputs["tap"]), samples, lambda done, total: step("files ended", done, total))
+            etl = Etl(aws, deployment.outputs["tap"])
+            outcomes = exercise(etl, samples, lambda done, total: step("files ended", done, total))
         console.print(_table(outcomes))
         facts = RunFacts(when=started, phases=phases.seconds, versions=_versions(), outputs=dict(deployment.outputs),
                          suffix=deployment.environment["ENVIRONMENT_SUFFIX"])

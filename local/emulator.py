@@ -74,7 +74,7 @@ class Emulator:
             emulator.pid, emulator.port, emulator.started = state["pid"], state["port"], state["started"]
         except (OSError, ValueError, KeyError):
             return None
-        if emulator._is_ours(emulator.pid):
+        if emulator.pid is not None and emulator._is_ours(emulator.pid):
             return emulator
         emulator._remove_traces()
         return None

@@ -139,8 +139,8 @@ class Etl:
                 failed = True
             elif (kind.endswith("StateExited") or kind.startswith("Execution")) and entered:
                 runs.append(StateRun(
-                    entered["stateEnteredEventDetails"]["name"], entered["type"].removesuffix("StateEntered"), entered["timestamp"],
-                    (event["timestamp"] - entered["timestamp"]).total_seconds(), failed))
+                    entered["stateEnteredEventDetails"]["name"], entered["type"].removesuffix("StateEntered"),
+                    entered["timestamp"], (event["timestamp"] - entered["timestamp"]).total_seconds(), failed))
                 entered = None
         stopped = told.get("stopDate") or datetime.now(told["startDate"].tzinfo)
         return Execution(arn, told["status"], told["startDate"], (stopped - told["startDate"]).total_seconds(), tuple(runs),

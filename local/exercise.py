@@ -103,7 +103,8 @@ def _faults(etl: Etl, sample: Sample, records: list[dict], announced: int, locat
         "rejected": record.get("rows_rejected"),
         "announced": announced,
     }
-    faults = [f"{name} is {found[name]} instead of {expected[name]}" for name in found if expected.get(name, found[name]) != found[name]]
+    wrong = [name for name in found if expected.get(name, found[name]) != found[name]]
+    faults = [f"{name} is {found[name]} instead of {expected[name]}" for name in wrong]
     if expected.get("says", "") not in record.get("error_message", ""):
         faults.append(f"error_message does not say {expected['says']!r}: {record.get('error_message')!r}")
     if location not in etl.keys(location):

@@ -600,7 +600,8 @@ def denied(headers: dict, query_parameters: dict, action: str, resource: str) ->
     caller = extract_access_key_id(headers, query_parameters)
     context = {"kms:CallerAccount": get_account_id()}  # a condition key that MiniStack doesn't know
     service = action.partition(":")[0]
-    return iam_evaluator.enforce(caller, action, service, get_region(), resource_arn=resource, service_context=context) is not None
+    verdict = iam_evaluator.enforce(caller, action, service, get_region(), resource_arn=resource, service_context=context)
+    return verdict is not None
 
 
 async def s3_asks_for_the_further_rights(original, method: str, path: str, headers: dict, body, query_parameters, **internal):
@@ -633,7 +634,8 @@ def ranges_of_versions_are_cut(original, bucket: str, key: str, headers: dict, q
         return error_response_xml("InvalidRange", "The requested range is not satisfiable", 416)
     start, end = wanted
     cut = body[start:end + 1]
-    kept = {name: value for name, value in its_headers.items() if not name.lower().startswith("x-amz-checksum-")}  # of the whole
+    of_the_whole = "x-amz-checksum-"
+    kept = {name: value for name, value in its_headers.items() if not name.lower().startswith(of_the_whole)}
     return 206, {**kept, "Content-Length": str(len(cut)), "Content-Range": f"bytes {start}-{end}/{len(body)}"}, cut
 
 

@@ -226,7 +226,7 @@ class Terraform:
             ["terraform", command, "-json", "-input=false", *arguments], cwd=self.directory, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 try:
                     message = json.loads(line)
                 except ValueError:

@@ -9,6 +9,7 @@ import pytest
 from constructs import Construct
 
 import modules
+from lambda_packaging import package
 from modules import (
     AccessLogBucket,
     Alarm,
@@ -30,7 +31,6 @@ from modules import (
     Topic,
     fill_placeholders,
 )
-from lambda_packaging import package
 from settings import CommonSettings
 from tests.synth.reading import Synthesised, app
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from lambdas.etl import contract, environment
 from lambda_packaging import package
+from lambdas.etl import contract, environment
 from tap_stack import TapStack
 from tests.synth.reading import root, synthesise
 

@@ -1,7 +1,6 @@
 """The ETL pipeline, deployed once per test session by the real Terraform onto the embedded AWS, IAM enforced."""
 
 import json
-import os
 import subprocess
 from contextlib import contextmanager
 
@@ -63,6 +62,6 @@ def workers(aws):
 
     def find() -> list[int]:
         table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-        return [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == aws.pid and int(pid) != os.getpid()]
+        return [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == aws.pid]
 
     return find

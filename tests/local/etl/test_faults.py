@@ -92,7 +92,8 @@ def test_two_uploads_claimed_in_one_microsecond_are_two_records(aws, etl):
     versions = [etl.upload(name, rows(count)) for count in (1, 2)]
     originals = etl.wait(name, records=2)
     described = aws.client("stepfunctions").describe_execution(executionArn=originals[0]["execution_arn"])
-    aws.client("stepfunctions").start_execution(stateMachineArn=etl.machine_arn, name="same-microsecond", input=described["input"])
+    aws.client("stepfunctions").start_execution(
+        stateMachineArn=etl.machine_arn, name="same-microsecond", input=described["input"])
     records = etl.wait(name, records=3)
     assert len(records) == 3 and {record["version_id"] for record in records} == set(versions)
     assert len({record["execution_arn"] for record in records}) == 3
@@ -188,7 +189,8 @@ def test_status_events(aws, etl, inbox, status, known):
     [record] = until(lambda: [each for each in etl.records(name) if each["status"] == "FAILED"])
     assert status in record["error_message"] and etl.read(record["failed_key"]) == rows(1)
     recovery = etl.machine_arn.replace("etl-pipeline", "etl-recovery")
-    until(lambda: not aws.client("stepfunctions").list_executions(stateMachineArn=recovery, statusFilter="RUNNING")["executions"])
+    states = aws.client("stepfunctions")
+    until(lambda: not states.list_executions(stateMachineArn=recovery, statusFilter="RUNNING")["executions"])
     assert len(etl.records(name)) == 1
     assert len(inbox.messages(f"raw/{name}")) == 1
 
@@ -205,7 +207,8 @@ def test_status_event_of_a_finished_file_changes_nothing(aws, etl, inbox):
     before = len(states.list_executions(stateMachineArn=recovery)["executions"])
     aws.client("events").put_events(Entries=[{
         "Source": "injected:aws.states", "DetailType": "Step Functions Execution Status Change", "Detail": json.dumps({
-            "executionArn": record["execution_arn"], "stateMachineArn": etl.machine_arn, "status": "ABORTED", "input": told["input"]})}])
+            "executionArn": record["execution_arn"], "stateMachineArn": etl.machine_arn, "status": "ABORTED",
+            "input": told["input"]})}])
     until(lambda: len(states.list_executions(stateMachineArn=recovery, statusFilter="SUCCEEDED")["executions"]) > before)
     assert etl.records(name) == [record]
     assert etl.keys("failed/events/finished.csv") == [] == inbox.messages(f"raw/{name}")
