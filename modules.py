@@ -122,7 +122,8 @@ class AwsStack(TerraformStack):
             if path_style:
                 backend.add_override("use_path_style", True)
         else:
-            LocalBackend(self, path=f"{settings.environment_suffix}-{id_}.tfstate")
+            # Where CDKTF itself would put it: in the folder from which the app runs, outside of what synthesis replaces.
+            LocalBackend(self, path=str(Path.cwd() / f"terraform.{id_}.tfstate"))
         self.account_id = data_aws_caller_identity.DataAwsCallerIdentity(self, "account").account_id
         self.partition = data_aws_partition.DataAwsPartition(self, "partition").partition
         Aspects.of(self).add(

@@ -141,7 +141,7 @@ def up(port: int) -> int:
     console.print(Text(
         f"It runs at {aws.endpoint}; outputs are in {OUTPUTS.relative_to(ROOT)}. Try:\n"
         f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
-        f"AWS_REGION={aws.region}\n"
+        f"AWS_REGION={aws.region} AWS_DEFAULT_REGION={aws.region}\n"
         f"  aws s3 cp samples/good.csv s3://{bucket}/raw/ && sleep 2 && aws s3 ls --recursive s3://{bucket}/\n"
         "Stop it with: make local-down"))
     return 0
@@ -170,7 +170,7 @@ def plan(stack: str) -> int:
         terraform = deployment.terraform(stack)
         console.print(f"Planning {stack} against the embedded AWS at {aws.endpoint}.")
     else:
-        terraform = Terraform(synthesise(ROOT / "cdktf.out", os.environ) / stack, os.environ, source)
+        terraform = Terraform(synthesise(ROOT, os.environ) / stack, os.environ, source)
         console.print(f"Planning {stack} against AWS with your credentials (for the embedded AWS: make local-up first).")
     terraform.init()
     print(terraform.show(terraform.plan()))

@@ -37,13 +37,18 @@ class SynthesisError(Exception):
     """main.py did not synthesise; the message is its own."""
 
 
-def synthesise(output: Path, environment: Mapping[str, str]) -> Path:
-    """Run main.py as `cdktf synth` would, into `output`; the folder of the stacks. Raises SynthesisError."""
+def synthesise(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Run main.py in this folder, as `cdktf synth` would; the folder of the stacks, in its `cdktf.out`. Raises SynthesisError.
+
+    The state of `state-backend` lies in the folder itself, and stays.
+    """
+    output = folder / "cdktf.out"
     shutil.rmtree(output, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py")],
         check=False,
-        cwd=ROOT,
+        cwd=folder,
         env={"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20", **environment, "CDKTF_OUTDIR": str(output)},
         capture_output=True,
         text=True,
@@ -54,7 +59,7 @@ def synthesise(output: Path, environment: Mapping[str, str]) -> Path:
 
 
 class Deployment:
-    """The project's stacks on one embedded AWS. Its files live in `.local/NAME-PORT.out`, which `destroy` removes.
+    """The project's stacks on one embedded AWS. Its files live in `.local/deployment-PORT`, which `destroy` removes.
 
     settings: environment variables for the synthesis, over LOCAL_SETTINGS.
     """
@@ -62,21 +67,17 @@ class Deployment:
     def __init__(self, aws: Emulator, source: ProviderSource, *, settings: Mapping[str, str] | None = None, folder: Path = LOCAL):
         self.environment = {**aws.environment(), **LOCAL_SETTINGS, **(settings or {})}
         self.outputs: dict[str, dict[str, str]] = {}
-        self.folder = folder / f"cdktf.out-{aws.port}"
+        self.folder = folder / f"deployment-{aws.port}"
         self._source = source
         self._terraform_folder = folder
 
     def synthesise(self) -> None:
         """Write the Terraform JSON of every stack. Raises SynthesisError."""
-        states = list(self.folder.glob(f"stacks/{BACKEND_STACK}/*.tfstate*"))
-        kept = {file: file.read_bytes() for file in states}  # the one state that lives beside the configuration
         synthesise(self.folder, self.environment)
-        for file, content in kept.items():
-            file.write_bytes(content)
 
     def terraform(self, stack: str) -> Terraform:
         """Terraform in the folder of a synthesised stack, not initialised."""
-        return Terraform(self.folder / "stacks" / stack, self.environment, self._source, folder=self._terraform_folder)
+        return Terraform(self.folder / "cdktf.out" / "stacks" / stack, self.environment, self._source, folder=self._terraform_folder)
 
     def deploy(self, progress: Progress = lambda *_: None) -> None:
         """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError."""

@@ -412,10 +412,10 @@ def test_dashboard_draws_what_exists(tap):
     body = json.loads(tap.readable(tap.one("aws_cloudwatch_dashboard")["dashboard_body"]))
     drawn = {(metric[0], metric[3]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
     functions = {("AWS/Lambda", each["function_name"]) for each in tap.all("aws_lambda_function").values()}
-    machine = {("AWS/States", ARN.format("states", "stateMachine:etl-pipeline"))}
+    names = [each["name"] for each in tap.all("aws_sfn_state_machine").values()]
+    machines = {("AWS/States", ARN.format("states", f"stateMachine:{name}")) for name in names}
     queues = {("AWS/SQS", each["name"]) for each in tap.all("aws_sqs_queue").values()}
-    assert drawn >= functions | machine
-    assert drawn <= functions | machine | queues
+    assert drawn == functions | machines | queues
     assert all(widget["properties"]["title"] and widget["properties"]["region"] == "us-east-1" for widget in body["widgets"])
     assert all(widget["x"] + widget["width"] <= 24 for widget in body["widgets"])
 

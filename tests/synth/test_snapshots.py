@@ -5,6 +5,7 @@ A change of Lambda code alone changes none of them: the hash and the path of the
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from syrupy.extensions.json import JSONSnapshotExtension
@@ -19,9 +20,17 @@ def json_snapshot(snapshot):
 
 
 def without_code(stack):
-    """The stack's JSON with words in the place of what follows from the code of the functions."""
+    """The stack's JSON with words in the place of what follows from the code of the functions or from the folder; definitions
+    and patterns, which are JSON in a string, unfolded, so that their changes can be read."""
     text = re.sub(r'"assets/(\w+)/[0-9A-F]{32}/[\w.-]+\.zip"', r'"assets/\1/HASH/CODE.zip"', stack.text)
-    return json.loads(re.sub(r'"source_code_hash": "[^"]+"', '"source_code_hash": "HASH OF THE CODE"', text))
+    text = re.sub(r'"source_code_hash": "[^"]+"', '"source_code_hash": "HASH OF THE CODE"', text)
+    text = text.replace(json.dumps(str(Path.cwd()))[1:-1], "FOLDER")
+    return json.loads(text, object_hook=_unfolded)
+
+
+def _unfolded(fields):
+    folded = {name for name, value in fields.items() if isinstance(value, str) and value.startswith('{"')}
+    return {name: json.loads(value) if name in folded else value for name, value in fields.items()}
 
 
 def test_stack(any_stack, json_snapshot):

@@ -85,7 +85,7 @@ def test_exactly_the_ratio_is_not_above_it(etl):
 
 INVALID = {
     "empty": (b"", "empty"),
-    "no-header": (b"x" * (1 << 20) + b"\n", "1 MiB"),
+    "no-header": (b"x" * (1 << 20) + b"\n", "MiB"),
     "missing": (b"transaction_id,amount,timestamp\n1,2,3\n", "customer_id"),
     "twice": (b"transaction_id,customer_id,amount,timestamp,amount\n", "amount"),
     "delimiter": (b"transaction_id;customer_id;amount;timestamp\n", "';'"),
