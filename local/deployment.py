@@ -77,7 +77,8 @@ class Deployment:
 
     def terraform(self, stack: str) -> Terraform:
         """Terraform in the folder of a synthesised stack, not initialised."""
-        return Terraform(self.folder / "cdktf.out" / "stacks" / stack, self.environment, self._source, folder=self._terraform_folder)
+        directory = self.folder / "cdktf.out" / "stacks" / stack
+        return Terraform(directory, self.environment, self._source, folder=self._terraform_folder)
 
     def deploy(self, progress: Progress = lambda *_: None) -> None:
         """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError."""
