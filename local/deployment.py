@@ -8,11 +8,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from botocore.exceptions import ClientError
 
 from local.emulator import LOCAL, ROOT, Emulator
 from local.terraform import Plan, ProviderSource, Terraform
@@ -28,6 +33,8 @@ LOCAL_SETTINGS = {
     "RETAIN_DATA": "false",
     "S3_USE_PATH_STYLE": "true",
 }
+
+POLL_SECONDS = 0.5
 
 Progress = Callable[[str, int, int], None]
 """Told what happens, in words, and how many resources of how many are done (0: unknown)."""
@@ -68,6 +75,7 @@ class Deployment:
         self.environment = {**aws.environment(), **LOCAL_SETTINGS, **(settings or {})}
         self.outputs: dict[str, dict[str, str]] = {}
         self.folder = folder / f"deployment-{aws.port}"
+        self._aws = aws
         self._source = source
         self._terraform_folder = folder
 
@@ -81,11 +89,33 @@ class Deployment:
         return Terraform(directory, self.environment, self._source, folder=self._terraform_folder)
 
     def deploy(self, progress: Progress = lambda *_: None) -> None:
-        """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError."""
+        """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError.
+
+        The others start as soon as the state has a place to lie: Terraform's provider goes on for a minute, waiting until the
+        lifecycle rules of that place are stable.
+        """
         progress("synthesising", 0, 0)
         self.synthesise()
-        for stack in (BACKEND_STACK, *STACKS):
-            self.apply(stack, progress)
+        with ThreadPoolExecutor(1) as beside:
+            backend = beside.submit(self.apply, BACKEND_STACK, lambda text, *_: progress(text, 0, 0))
+            while not (backend.done() or self._has_backend()):
+                time.sleep(POLL_SECONDS)
+            if backend.done():
+                backend.result()  # it may have failed
+            for stack in STACKS:
+                self.apply(stack, progress)
+            backend.result()
+
+    def _has_backend(self) -> bool:
+        """Whether the versioned bucket and the lock table that the stacks name are there."""
+        configuration = json.loads((self.folder / "cdktf.out" / "stacks" / STACKS[0] / "cdk.tf.json").read_text(encoding="utf-8"))
+        backend = configuration["terraform"]["backend"]["s3"]
+        try:
+            versioning = self._aws.client("s3").get_bucket_versioning(Bucket=backend["bucket"])
+            self._aws.client("dynamodb").describe_table(TableName=backend["dynamodb_table"])
+        except ClientError:
+            return False
+        return versioning.get("Status") == "Enabled"
 
     def apply(self, stack: str, progress: Progress = lambda *_: None) -> None:
         """Plan and apply one synthesised stack and keep its outputs. Raises TerraformError."""
