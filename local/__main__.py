@@ -72,7 +72,8 @@ class _Step:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if console.is_terminal:
+            self._bar.stop()
 
     def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
         """Tell what happens now, and how many of how many are done (0: unknown)."""
