@@ -78,8 +78,9 @@ class _Step:
     def __call__(self, text: str, done: int = 0, total: int = 0) -> None:
         """Tell what happens now, and how many of how many are done (0: unknown)."""
         if console.is_terminal:
-            counted = {"completed": done, "total": total} if total else {}
-            self._bar.update(self._task, text=Text(text[:80]).markup, **counted)
+            self._bar.update(self._task, text=Text(text[:80]).markup)
+            if total:
+                self._bar.update(self._task, completed=done, total=total)
         elif time.monotonic() - self._said > self._QUIET_SECONDS:
             console.print(Text(f"  {f'{done}/{total} ' if total else ''}{text}"))
             self._said = time.monotonic()
