@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from local.deployment import STACKS, Deployment, SynthesisError, synthesise
+from local.deployment import STACKS, Deployment, SynthesisError, files_of, synthesise
 from local.emulator import ACCESS_KEY, LOCAL, ROOT, SECRET_KEY, Emulator, EmulatorError
 from local.etl import Etl, EtlTimeout
 from local.exercise import Outcome, SamplesError, exercise, read_samples
@@ -90,28 +91,19 @@ def run() -> int:
     """Deploy, send the samples through, report, tear down. 0 only if every sample ended as it must."""
     phases, started = Phases(), datetime.now().astimezone()
     samples = read_samples()
-    source = find_provider()
-    console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
-    aws = Emulator(name="run")
-    deployment = Deployment(aws, source)
+    deployment = _deployed(phases, Emulator(name="run"))
     try:
-        with phases("start the embedded AWS, IAM enforced") as step:
-            aws.start(progress=step)
-            deployment = Deployment(aws, source)
-        with phases("deploy with Terraform") as step:
-            deployment.deploy(progress=step)
         with phases(f"send {len(samples)} samples through") as step:
-            etl = Etl(aws, deployment.outputs["tap"])
+            etl = Etl(deployment.aws, deployment.outputs["tap"])
             outcomes = exercise(etl, samples, lambda done, total: step("files ended", done, total))
         console.print(_table(outcomes))
-        facts = RunFacts(when=started, phases=phases.seconds, versions=_versions(), outputs=dict(deployment.outputs),
-                         suffix=deployment.environment["ENVIRONMENT_SUFFIX"])
+        write_report(REPORT, outcomes, RunFacts(
+            when=started, phases=phases.seconds, versions=_versions(), outputs=deployment.outputs,
+            suffix=deployment.environment["ENVIRONMENT_SUFFIX"]))
         with phases("destroy with Terraform") as step:
             deployment.destroy(progress=step)
     finally:
-        aws.stop()
-        deployment.remove_files()
-    write_report(REPORT, outcomes, facts)
+        _stopped(deployment.aws)
     console.print(Text(f"The report, with a picture and every execution: {REPORT.relative_to(ROOT)}"))
     wrong = [outcome for outcome in outcomes if outcome.faults]
     for outcome in wrong:
@@ -123,20 +115,8 @@ def run() -> int:
 
 def up(port: int) -> int:
     """Start, deploy and leave it running; `.local/outputs.json` tells where (L3)."""
-    phases = Phases()
-    source = find_provider()
-    console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
-    aws = Emulator(port=port)
-    with phases("start the embedded AWS, IAM enforced") as step:
-        aws.start(progress=step)
-    deployment = Deployment(aws, source)
-    try:
-        with phases("deploy with Terraform") as step:
-            deployment.deploy(progress=step)
-    except BaseException:
-        aws.stop()
-        deployment.remove_files()
-        raise
+    deployment = _deployed(Phases(), Emulator(port=port))
+    aws = deployment.aws
     where = {"endpoint": aws.endpoint, "region": aws.region, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
     OUTPUTS.write_text(json.dumps({**where, **deployment.outputs}, indent=2) + "\n", encoding="utf-8")
     bucket = deployment.outputs["tap"]["etl_bucket_name"]
@@ -155,8 +135,7 @@ def down() -> int:
     if aws is None:
         console.print("The embedded AWS is not running.")
     else:
-        Deployment(aws, find_provider()).remove_files()
-        aws.stop()
+        _stopped(aws)
         console.print("The embedded AWS is stopped, its data removed.")
     OUTPUTS.unlink(missing_ok=True)
     return 0
@@ -177,6 +156,28 @@ def plan(stack: str) -> int:
     terraform.init()
     print(terraform.show(terraform.plan()))
     return 0
+
+
+def _deployed(phases: Phases, aws: Emulator) -> Deployment:
+    """The stacks on this embedded AWS, started for them; stopped again if that fails."""
+    source = find_provider()
+    console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
+    with phases("start the embedded AWS, IAM enforced") as step:
+        aws.start(progress=step)
+    deployment = Deployment(aws, source)
+    try:
+        with phases("deploy with Terraform") as step:
+            deployment.deploy(progress=step)
+    except BaseException:
+        _stopped(aws)
+        raise
+    return deployment
+
+
+def _stopped(aws: Emulator) -> None:
+    """Stop it and remove everything that it, the synthesis and Terraform wrote."""
+    aws.stop()
+    shutil.rmtree(files_of(aws), ignore_errors=True)
 
 
 def _versions() -> dict[str, str]:

@@ -65,6 +65,11 @@ def synthesise(folder: Path, environment: Mapping[str, str]) -> Path:
     return output / "stacks"
 
 
+def files_of(aws: Emulator, folder: Path = LOCAL) -> Path:
+    """Where synthesis and Terraform write for this embedded AWS."""
+    return folder / f"deployment-{aws.port}"
+
+
 class Deployment:
     """The project's stacks on one embedded AWS. Its files live in `.local/deployment-PORT`, which `destroy` removes.
 
@@ -74,8 +79,8 @@ class Deployment:
     def __init__(self, aws: Emulator, source: ProviderSource, *, settings: Mapping[str, str] | None = None, folder: Path = LOCAL):
         self.environment = {**aws.environment(), **LOCAL_SETTINGS, **(settings or {})}
         self.outputs: dict[str, dict[str, str]] = {}
-        self.folder = folder / f"deployment-{aws.port}"
-        self._aws = aws
+        self.folder = files_of(aws, folder)
+        self.aws = aws
         self._source = source
         self._terraform_folder = folder
 
@@ -111,8 +116,8 @@ class Deployment:
         configuration = json.loads((self.folder / "cdktf.out" / "stacks" / STACKS[0] / "cdk.tf.json").read_text(encoding="utf-8"))
         backend = configuration["terraform"]["backend"]["s3"]
         try:
-            versioning = self._aws.client("s3").get_bucket_versioning(Bucket=backend["bucket"])
-            self._aws.client("dynamodb").describe_table(TableName=backend["dynamodb_table"])
+            versioning = self.aws.client("s3").get_bucket_versioning(Bucket=backend["bucket"])
+            self.aws.client("dynamodb").describe_table(TableName=backend["dynamodb_table"])
         except ClientError:
             return False
         return versioning.get("Status") == "Enabled"
