@@ -15,6 +15,7 @@ from pathlib import Path
 
 _LEFT_OUT = {"__pycache__"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can carry
+_UNIX = 3
 _READABLE = 0o100644 << 16
 
 
@@ -40,11 +41,11 @@ def package(folder: Path, build_directory: Path) -> LambdaPackage:
     if not files:
         raise FileNotFoundError(f"{folder}: no code to package")
     buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored: compressed bytes differ from one build of zlib to the next
         for path in files:
             entry = zipfile.ZipInfo(path.relative_to(folder.parent).as_posix(), _EPOCH)
+            entry.create_system = _UNIX
             entry.external_attr = _READABLE
-            entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     content = buffer.getvalue()
     digest = hashlib.sha256(content)

@@ -12,8 +12,10 @@ from names where possible: a first ``terraform plan`` then shows policies a pers
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -318,10 +320,11 @@ class Alarm(Construct):
         topic: Topic,
         above: float | Decimal,
         period_seconds: int,
+        of_periods: int,
         label: str,
     ) -> None:
-        """In alarm when ``expression`` is strictly above ``above`` in one period. ``description`` names the command that
-        answers it (E10)."""
+        """In alarm when ``expression`` is strictly above ``above`` in any of the latest ``of_periods`` periods, since metrics
+        come late. ``description`` names the command that answers it (E10)."""
         super().__init__(scope, id_)
         query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
         metric = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQueryMetric
@@ -332,7 +335,8 @@ class Alarm(Construct):
             alarm_description=description,
             comparison_operator="GreaterThanThreshold",
             threshold=float(above),
-            evaluation_periods=1,
+            evaluation_periods=of_periods,
+            datapoints_to_alarm=1,
             treat_missing_data="notBreaching",
             alarm_actions=[topic.arn],
             ok_actions=[topic.arn],
@@ -452,8 +456,6 @@ class Topic(Construct):
             KEY_ADMINISTRATION,
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
-            # Says what the principal says, in the place where policy scanners look for a constraint.
-            conditions=[Condition(test="StringEquals", variable="kms:CallerAccount", values=[stack.account_id])],
         )
         key_policy.allow(
             "AlarmsEncrypt", ["kms:Decrypt", "kms:GenerateDataKey"], ["*"], principals=alarms, conditions=[own_account]
@@ -475,9 +477,11 @@ class Topic(Construct):
         policy.allow("AlarmsPublish", ["sns:Publish"], [self.arn], principals=alarms, conditions=[own_account])
         policy.deny_without_tls(["sns:Publish"], [self.arn])
         sns_topic_policy.SnsTopicPolicy(self, "topic_policy", arn=self._topic.arn, policy=policy.json)
-        for number, email in enumerate(emails):
+        for email in dict.fromkeys(email.casefold() for email in emails):
+            # Named by the address: another one more or less lets everybody else's confirmed subscription stand.
+            digest = hashlib.sha256(email.encode()).hexdigest()[:8]
             sns_topic_subscription.SnsTopicSubscription(
-                self, f"email_{number}", topic_arn=self._topic.arn, protocol="email", endpoint=email
+                self, f"email_{digest}", topic_arn=self._topic.arn, protocol="email", endpoint=email
             )
 
     def grant_publish(self, role: Role) -> None:
@@ -542,6 +546,7 @@ class DeadLetterQueue(Construct):
             topic=topic,
             above=0,
             period_seconds=60,
+            of_periods=1,
             label="dead letters",
         )
 
@@ -642,7 +647,7 @@ class Bucket(Construct):
         )
         self.policy = PolicyDocument(self, "policy")
         self.policy.deny_without_tls(["s3:*"], [self.arn, f"{self.arn}/*"])
-        s3_bucket_policy.S3BucketPolicy(self, "bucket_policy", bucket=bucket, policy=self.policy.json)
+        self.attached_policy = s3_bucket_policy.S3BucketPolicy(self, "bucket_policy", bucket=bucket, policy=self.policy.json)
         if lifecycle:
             s3_bucket_lifecycle_configuration.S3BucketLifecycleConfiguration(
                 self,
@@ -653,7 +658,12 @@ class Bucket(Construct):
             )
         if access_logs:
             s3_bucket_logging.S3BucketLoggingA(
-                self, "logging", bucket=bucket, target_bucket=access_logs.id, target_prefix=f"{name}/"
+                self,
+                "logging",
+                bucket=bucket,
+                target_bucket=access_logs.id,
+                target_prefix=f"{name}/",
+                depends_on=[access_logs.attached_policy],
             )
             access_logs.accept_from(self)
         self._notify_after: list[str] = [_address(self._versioning)]
@@ -894,12 +904,14 @@ class Function(Construct):
             "error_rate",
             name=f"{name}-error-rate",
             description=f"More than {error_rate_percent} % of the invocations of {full_name} fail. Look: aws logs tail "
-            f"{self.log_group.name} --region {stack.region} --since 1h --filter-pattern ERROR",
+            f"{self.log_group.name} --region {stack.region} --since 1h --filter-pattern '?ERROR ?\"timed out\" ?exited'",
             expression="IF(invocations > 0, 100 * errors / invocations, 0)",
             metrics=[self.errors, self.invocations],
             topic=topic,
             above=error_rate_percent,
             period_seconds=300,
+            # Lambda counts an error in the minute in which the invocation began (Lambda developer guide, "Viewing metrics").
+            of_periods=math.ceil(timeout_seconds / 300) + 2,
             label="errors / invocations, per cent",
         )
 
@@ -944,9 +956,18 @@ class StateMachine(Construct):
     _X_RAY = (*X_RAY_WRITE, "xray:GetSamplingRules", "xray:GetSamplingTargets")
 
     def __init__(
-        self, scope: Construct, id_: str, *, name: str, definition: Path, substitutions: Mapping[str, str], topic: Topic
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        definition: Path,
+        substitutions: Mapping[str, str],
+        topic: Topic,
+        advice: str = "",
     ) -> None:
-        """``substitutions`` fill the file's ``${Placeholders}``. Raises ValueError for one too many or too few.
+        """``substitutions`` fill the file's ``${Placeholders}``. Raises ValueError for one too many or too few. ``advice`` ends
+        the alarm's description.
 
         Names: 80 characters. The ARN is built from the name, so that a function the machine calls may know it.
         """
@@ -975,6 +996,8 @@ class StateMachine(Construct):
                 include_execution_data=True,
                 log_destination=self.log_group.streams_arn,
             ),
+            # Deleting waits for running executions, and these for the function that they have called.
+            timeouts=sfn_state_machine.SfnStateMachineTimeouts(delete="20m"),
             depends_on=[*self.role.runtime, self.log_group.group],
         )
         self.succeeded, self.failed, self.timed_out, self.aborted = (
@@ -987,13 +1010,15 @@ class StateMachine(Construct):
             name=f"{name}-executions-failed",
             description=f"Executions of {full_name} failed, timed out or were aborted. Look: aws stepfunctions "
             f"list-executions --region {stack.region} --state-machine-arn {self.arn} --status-filter FAILED "
-            "(or TIMED_OUT, ABORTED)",
-            # Without FILL the sum has no value in a minute in which one of the three has none.
-            expression="FILL(failed, 0) + FILL(timedout, 0) + FILL(aborted, 0)",
+            f"(or TIMED_OUT, ABORTED){advice}",
+            # "+" takes a missing value for 0. FILL would do so for the latest minute for ever, if metrics come late (CloudWatch
+            # user guide, "Using math expressions").
+            expression="failed + timedout + aborted",
             metrics=[self.failed, self.timed_out, self.aborted],
             topic=topic,
             above=0,
             period_seconds=60,
+            of_periods=5,
             label="executions that did not succeed",
         )
 
@@ -1063,5 +1088,5 @@ class EventRule(Construct):
             retry_policy=cloudwatch_event_target.CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=DAY, maximum_retry_attempts=185
             ),
-            depends_on=[self.dead_letters.queue, *role.policies],
+            depends_on=[self.dead_letters.queue, *role.policies],  # the queue's creation also gives IAM time to spread the role
         )

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 ENVIRONMENT_NAMES = {
     "state_bucket": "TERRAFORM_STATE_BUCKET",
@@ -26,6 +26,8 @@ ENVIRONMENT_NAMES = {
 
 # What the CDKTF command line itself puts into the context of cdktf.json.
 CDKTF_FLAGS = frozenset({"excludeStackIdFromLogicalIds", "allowSepCharsInLogicalIds"})
+
+OWN_TAGS = ("Environment", "Project", "Owner")
 
 ENVIRONMENT_TITLES = {"prod": "Production", "staging": "Staging", "dev": "Development"}
 
@@ -54,14 +56,24 @@ def _flat_tags(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _distinct_tags(tags: dict[str, str]) -> dict[str, str]:
+    """IAM refuses keys that differ only in case, and AWS those that begin with ``aws:``: better before than half-way."""
+    known = {name.casefold(): name for name in OWN_TAGS}
+    for key in tags:
+        if key.casefold().startswith("aws:"):
+            raise ValueError(f"{key!r}: keys that begin with aws: are AWS's own")
+        if known.setdefault(key.casefold(), key) != key:
+            raise ValueError(f"{key!r} differs from {known[key.casefold()]!r} in case only")
+    return tags
+
+
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 Email = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$")]
 Emails = Annotated[tuple[Email, ...], BeforeValidator(_split)]
-Tags = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]],
-    BeforeValidator(_flat_tags),
-]
+TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w +\-=.:/@]*$")]
+TagValue = Annotated[str, Field(max_length=256, pattern=r"^[\w +\-=.:/@]*$")]
+Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_flat_tags), AfterValidator(_distinct_tags)]
 LogRetentionDays = Annotated[int, Field(description="days; one of the values CloudWatch Logs accepts")]
 
 LOG_RETENTION_CHOICES = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
@@ -81,7 +93,7 @@ class CommonSettings(BaseModel):
     state_lock_table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] = "iac-rlhf-tf-locks"
     default_tags: Tags = {}
     """Tags added to every resource, on top of Environment, Project and Owner (C6)."""
-    owner: Annotated[str, Field(min_length=1, max_length=256)] = "data-platform"
+    owner: Annotated[TagValue, Field(min_length=1)] = "data-platform"
     retain_data: bool | None = None
     """True protects buckets and tables on destroy. Default: true for ``prod``, false elsewhere (C12)."""
     log_retention_days: LogRetentionDays = 90

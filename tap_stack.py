@@ -113,6 +113,7 @@ class EtlPipeline(Construct):
             name="etl-pipeline",
             definition=WORKFLOWS / "etl.asl.json",
             substitutions={
+                "Partition": stack.partition,
                 "TableName": table.name,
                 "FailureTopicArn": topic.arn,
                 "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
@@ -127,12 +128,14 @@ class EtlPipeline(Construct):
             name="etl-recovery",
             definition=WORKFLOWS / "etl_recovery.asl.json",
             substitutions={
+                "Partition": stack.partition,
                 "TableName": table.name,
                 "FailureTopicArn": topic.arn,
                 "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
                 "ValidationFunctionArn": validation.arn,
             },
             topic=topic,
+            advice="; go on where it failed: aws stepfunctions redrive-execution --execution-arn ARN",
         )
 
         pipeline.grant_start(validation.role)
@@ -217,7 +220,8 @@ class EtlPipeline(Construct):
             name="etl/errors",
             groups=[validation.log_group, transformation.log_group],
             query="fields @timestamp, message, file_name, execution, request_id\n"
-            '| filter level = "ERROR"\n| sort @timestamp desc',
+            # The last three are the Lambda service's own words about what did not come to an end.
+            '| filter level = "ERROR" or @message like /Task timed out|Runtime exited|\\[ERROR\\]/\n| sort @timestamp desc',
         )
 
         stack.output("etl_bucket_name", bucket.name, "Upload under raw/; results under processed/ and failed/")

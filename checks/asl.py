@@ -61,6 +61,8 @@ def _filled(text: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
+        if name == "Partition":
+            return "aws"
         for ending, arn in (
             ("FunctionArn", "lambda:us-east-1:123456789012:function:"),
             ("TopicArn", "sns:us-east-1:123456789012:"),

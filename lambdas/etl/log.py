@@ -1,8 +1,10 @@
 """Structured logs: one line of JSON per event on stdout (C9). JSON escapes what hostile file names might contain."""
 
+import functools
 import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _context: dict[str, Any] = {}
@@ -41,6 +43,22 @@ def start(context: Any, **fields: Any) -> None:
     _context.update(
         function=getattr(context, "function_name", None), request_id=getattr(context, "aws_request_id", None), **fields
     )
+
+
+def failures(handler: Callable[[dict[str, Any], Any], Any]) -> Callable[[dict[str, Any], Any], Any]:
+    """Log an exception of the handler in one line with the fields of the invocation, and let it through: what Lambda itself
+    writes about it is no JSON and names no file."""
+
+    @functools.wraps(handler)
+    def logged(event: dict[str, Any], context: Any) -> Any:
+        start(context)
+        try:
+            return handler(event, context)
+        except Exception:
+            error("failed")
+            raise
+
+    return logged
 
 
 def info(message: str, **fields: Any) -> None:

@@ -39,8 +39,9 @@ class PublishConflict(Exception):
 @functools.cache
 def client(service: str) -> Any:
     """A client for AWS calls from a function: a few retries, and no wait that outlives them."""
+    attempts = 10 if service == "stepfunctions" else 5  # a burst of uploads meets the throttling of StartExecution
     return boto3.client(
-        service, config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+        service, config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": attempts})
     )
 
 

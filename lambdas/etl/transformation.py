@@ -7,15 +7,16 @@ from .files import File, rejects_part
 from .rows import Conversion
 
 
+@log.failures
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """``{"action": "convert", …}`` → its result; shapes in ``contract``. An exception is an outage or a bug: try again."""
     settings = environment.transformation()
     if event.get("action") != contract.ACTION_CONVERT:
         raise ValueError(f"the transformation function knows no action {event.get('action')!r}")
     file = File.from_payload(event["file"])
+    log.start(context, file_name=file.file_name, version_id=file.version_id, execution=event["execution_name"])
     if (event["range"]["start"], event["range"]["end"]) != (0, file.size):
         raise ValueError(f"the transformation function converts whole files, not the range {event['range']!r}")
-    log.start(context, file_name=file.file_name, version_id=file.version_id, execution=event["execution_name"])
     result = _convert(storage.client("s3"), file, event["execution_name"], event["range"]["index"], settings)
     log.info("converted" if result["valid"] else "not converted", **result)
     return result

@@ -17,10 +17,10 @@ class ClaimFailed(Exception):
     """Some of an event's records could not be claimed; the message names each. Claiming the others again does no harm."""
 
 
+@log.failures
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any] | None:
     """An S3 event, or one of the actions in ``contract``. An exception is an outage or a bug: try again."""
     settings = environment.validation()
-    log.start(context)
     if "Records" in event:
         _claim_each(event["Records"], settings)
         return None

@@ -77,6 +77,7 @@ class Parts:
             topic=self.topic,
             above=1,
             period_seconds=60,
+            of_periods=1,
             label="l",
         )
 

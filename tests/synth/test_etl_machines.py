@@ -72,6 +72,9 @@ def test_definition_is_written_without_white_space(tap):
 
 # --- retries and catches --------------------------------------------------------------------------------------------
 
+THROTTLED = ["Lambda.TooManyRequestsException"]
+TRANSIENT = ["ServiceException", "AWSLambdaException", "SdkClientException"]
+
 
 def test_every_task_retries_with_growing_random_pauses(machine):
     """E7a: exponential, jitter, and an end to it; the last retrier takes every error."""
@@ -79,18 +82,20 @@ def test_every_task_retries_with_growing_random_pauses(machine):
         retriers = [each for each in state["Retry"] if each["MaxAttempts"]]
         for each in retriers:
             assert (each["BackoffRate"], each["JitterStrategy"]) == (2, "FULL"), name
-            assert 1 <= each["MaxAttempts"] <= 10, name
+            assert 1 <= each["MaxAttempts"] <= (200 if each["ErrorEquals"] == THROTTLED else 6), name
         assert retriers[-1]["ErrorEquals"] == ["States.ALL"], name
         assert state["TimeoutSeconds"] < machine["TimeoutSeconds"], name
 
 
-def test_throttled_functions_are_tried_longer(machine):
-    """E7a: Lambda's own transient errors are no fault of the file."""
-    transient = ["TooManyRequestsException", "ServiceException", "AWSLambdaException", "SdkClientException"]
+def test_throttled_functions_are_tried_for_hours(machine):
+    """E7a: neither a backlog nor Lambda's own transient errors are a fault of the file."""
     for name, state in tasks(machine).items():
         if state["Resource"].endswith("lambda:invoke"):
-            assert state["Retry"][0]["ErrorEquals"] == [f"Lambda.{each}" for each in transient], name
-            assert state["Retry"][0]["MaxAttempts"] > state["Retry"][1]["MaxAttempts"], name
+            throttled, transient, other = state["Retry"]
+            assert throttled["ErrorEquals"] == THROTTLED, name
+            assert throttled["MaxAttempts"] * throttled["MaxDelaySeconds"] >= 3 * 3600, name
+            assert transient["ErrorEquals"] == [f"Lambda.{each}" for each in TRANSIENT], name
+            assert transient["MaxAttempts"] > other["MaxAttempts"], name
             assert state["TimeoutSeconds"] > LAMBDA_LIMIT, f"{name} must outlast the function's own limit"
 
 
@@ -325,7 +330,8 @@ def test_record_of_a_failed_file(pipeline, cause, message):
         record = record_of(call)
         assert (record["status"], record["error_message"]) == ("FAILED", message)
         assert record.get("failed_key") == failed_key.get("failed_key")
-        assert "attribute_not_exists(file_name) OR execution_arn = :execution_arn" in call["ConditionExpression"]
+        own = "execution_arn = :execution_arn AND attribute_not_exists(recovered_by)"
+        assert call["ConditionExpression"] == f"attribute_not_exists(file_name) OR ({own})"
 
 
 def test_recoverys_record(recovery):

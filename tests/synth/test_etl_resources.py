@@ -260,6 +260,13 @@ def test_email_subscriptions_are_settings(tap, staging):
     }
 
 
+def test_email_subscriptions_stand_on_their_own(staging):
+    """E9: one address less replaces nobody else's confirmed subscription; an address named twice is one."""
+    fewer = synthesise(TapStack, "tap", etl_alert_emails="B@example.com,b@example.com")
+    assert set(fewer.all("aws_sns_topic_subscription")) < set(staging.all("aws_sns_topic_subscription"))
+    assert len(fewer.all("aws_sns_topic_subscription")) == 1
+
+
 def test_subjects_are_constant_ascii_and_short():
     """E9: SNS refuses others, and a file name in a subject would make the failure notice itself fail."""
     for subject in (contract.SUBJECT_INVALID, contract.SUBJECT_REJECTS, contract.SUBJECT_FAILED):
@@ -273,7 +280,8 @@ def test_subjects_are_constant_ascii_and_short():
 def evaluate(alarm, **data):
     """Whether an alarm fires on these values of its metrics in one period. A metric that is not given has no value there.
 
-    An operation on a missing value has none, as in CloudWatch; the alarm then follows treat_missing_data.
+    "+" takes a missing value for 0, unless both are missing (CloudWatch user guide, "Using math expressions"); what has no
+    value follows treat_missing_data.
     """
     queries = {query["id"]: query for query in alarm["metric_query"]}
     (result,) = [query for query in queries.values() if query.get("return_data")]
@@ -290,11 +298,11 @@ def evaluate(alarm, **data):
                 return Decimal(data[name]) if name in data else None
             case ast.BinOp(left=left, op=operation, right=right):
                 a, b = value(left), value(right)
+                if isinstance(operation, ast.Add) and not (a is None and b is None):
+                    return (a or 0) + (b or 0)
                 if a is None or b is None:
                     return None
                 match operation:
-                    case ast.Add():
-                        return a + b
                     case ast.Mult():
                         return a * b
                     case ast.Div():
@@ -305,9 +313,6 @@ def evaluate(alarm, **data):
             case ast.Call(func=ast.Name(id="IF"), args=[condition, then, otherwise]):
                 chosen = value(condition)
                 return None if chosen is None else value(then if chosen else otherwise)
-            case ast.Call(func=ast.Name(id="FILL"), args=[metric, filling]):
-                found = value(metric)
-                return value(filling) if found is None else found
         raise AssertionError(f"the test cannot evaluate {ast.dump(node)}")
 
     found = value(ast.parse(result["expression"], mode="eval"))
@@ -400,8 +405,17 @@ def test_every_alarm_reaches_the_topic_and_names_a_command(tap):
         assert alarm["alarm_actions"] == alarm["ok_actions"] == [ARN.format("sns", "etl-failures")]
         assert "Look: aws " in alarm["alarm_description"]
         assert "--region us-east-1" in alarm["alarm_description"]
-        assert alarm["evaluation_periods"] == 1
+        assert alarm["datapoints_to_alarm"] == 1
         assert "actions_enabled" not in alarm
+
+
+def test_alarms_wait_for_late_metrics(tap):
+    """E10: an error counts in the period in which its invocation began, fifteen minutes before a time-out; a state machine's
+    metrics may come a minute late."""
+    periods = {alarm["alarm_name"]: alarm["evaluation_periods"] for alarm in tap.all("aws_cloudwatch_metric_alarm").values()}
+    seconds = max(each["timeout"] for each in tap.all("aws_lambda_function").values())
+    assert all(300 * count > seconds + 300 for name, count in periods.items() if name.endswith("error-rate"))
+    assert all(count >= 3 for name, count in periods.items() if name.endswith("executions-failed"))
 
 
 # --- dashboard, outputs ---------------------------------------------------------------------------------------------

@@ -35,6 +35,12 @@ def test_zip_holds_the_folder_under_its_name_and_nothing_of_this_machine(folder,
     assert names(package(folder, tmp_path / "build")) == ["etl/handler.py", "etl/inner/größe.py"]
 
 
+def test_nothing_is_compressed(folder, tmp_path):
+    """One build of zlib compresses otherwise than the next: a laptop and a CI runner would undo each other's deployment."""
+    with zipfile.ZipFile(package(folder, tmp_path / "build").path) as archive:
+        assert {(entry.compress_type, entry.create_system) for entry in archive.infolist()} == {(zipfile.ZIP_STORED, 3)}
+
+
 def test_hash_is_what_lambda_reports(folder, tmp_path):
     """Base64 of SHA-256: another kind of hash gives a plan that never settles."""
     result = package(folder, tmp_path / "build")

@@ -1,6 +1,7 @@
 """Settings: where they come from, what they accept, how they complain, what they name (C5a–C5c, C6, C12)."""
 
 import json
+import re
 from decimal import Decimal
 
 import pytest
@@ -166,6 +167,22 @@ def test_keyword_arguments_complain_the_same_way():
 def test_default_tags_in_each_shape(tags):
     """C5b."""
     assert CommonSettings.of(default_tags=tags).default_tags == {"Team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        ({"aws:x": "y"}, "AWS's own"),
+        ({"environment": "x"}, "'environment' differs from 'Environment' in case only"),
+        ({"Team": "a", "team": "b"}, "'team' differs from 'Team' in case only"),
+        ({"Team": "a;b"}, "pattern"),
+        ({"Te,am": "a"}, "pattern"),
+    ],
+)
+def test_tags_that_aws_would_refuse(tags, says):
+    """C5a, C6: before anything is made, not half-way through."""
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        TapSettings.of(default_tags=tags)
 
 
 def test_a_tag_called_tags_is_a_tag():

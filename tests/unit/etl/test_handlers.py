@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from urllib.parse import quote_plus
 
 import pytest
+from botocore.exceptions import ClientError
 from fake_s3 import BUCKET, FakeS3
 
 from lambdas.etl import contract, environment, files, log, storage, transformation, validation
@@ -421,3 +422,14 @@ def test_warnings_are_logged(capsys):
     log.warning("beware", key="k")
     line = {"level": "WARNING", "message": "beware", "function": "etl", "request_id": "request-1", "key": "k"}
     assert json.loads(capsys.readouterr().out) == line
+
+
+def test_what_goes_wrong_is_logged_with_the_file(aws, capsys):
+    """C9: one JSON line with the file, the request and the traceback; the exception still reaches Lambda."""
+    file = upload(aws, "a.csv", HEADER) | {"version_id": "v-gone"}
+    with pytest.raises(ClientError, match="NoSuchVersion"):
+        validation.handler({"action": "validate", "file": file}, CONTEXT)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (line,) = [line for line in lines if line["level"] == "ERROR"]
+    assert line["file_name"] == "a.csv" and line["request_id"] == CONTEXT.aws_request_id
+    assert "NoSuchVersion" in line["exception"]
