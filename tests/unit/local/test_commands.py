@@ -1,0 +1,110 @@
+"""What `make local`, `make local-up` and `make local-down` promise, apart from the deploying itself (L1, L3)."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from local import __main__ as commands
+from local.exercise import Outcome, Sample
+from local.terraform import TerraformError
+
+
+@pytest.fixture
+def deployed(monkeypatch, tmp_path):
+    """Commands that meet a deployment which did not have to be made; it notes what is done to it."""
+    done = []
+    aws = SimpleNamespace(endpoint="http://127.0.0.1:4566", region="us-east-1", client=lambda service: None)
+    deployment = SimpleNamespace(
+        aws=aws, done=done, environment={"ENVIRONMENT_SUFFIX": "local"}, destroy=lambda progress: done.append("destroyed"),
+        outputs={"state-backend": {"state_bucket_name": "s"}, "tap": dict.fromkeys(TAP_OUTPUTS, "x")})
+    monkeypatch.setattr(commands, "_deployed", lambda phases, emulator: deployment)
+    monkeypatch.setattr(commands, "_stopped", lambda emulator: done.append("stopped"))
+    monkeypatch.setattr(commands, "write_report", lambda path, outcomes, facts: done.append("reported"))
+    monkeypatch.setattr(commands, "_versions", dict)
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    monkeypatch.setattr(commands, "OUTPUTS", tmp_path / "outputs.json")
+    monkeypatch.setattr(commands, "REPORT", tmp_path / "report.html")
+    return deployment
+
+
+TAP_OUTPUTS = ("etl_bucket_name", "etl_metadata_table_name", "etl_state_machine_arn", "etl_failure_topic_arn",
+               "etl_validation_function_name", "etl_transformation_function_name")
+
+
+def outcome(*faults: str) -> Outcome:
+    return Outcome(Sample("a [b].csv", b"", {}), {"status": "SUCCEEDED"}, None, (), "processed/a [b].csv", faults)
+
+
+def run_main(monkeypatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["local", *arguments])
+    monkeypatch.setattr(commands, "prerequisites", list)
+    return commands.main()
+
+
+def test_outputs_of_local_up(deployed):
+    """L3: where it is, the root's keys, then plain outputs by stack."""
+    assert commands.up(port=0) == 0
+    assert json.loads(commands.OUTPUTS.read_text()) == {
+        "endpoint": "http://127.0.0.1:4566", "region": "us-east-1", "access_key": "test", "secret_key": "test",
+        **deployed.outputs}
+    assert deployed.done == []  # it goes on running
+
+
+def test_local_down_without_anything_running(deployed, monkeypatch, capsys):
+    """L3: says so, and takes a stale file away."""
+    commands.OUTPUTS.write_text("{}")
+    monkeypatch.setattr(commands.Emulator, "running", lambda: None)
+    assert run_main(monkeypatch, "down") == 0
+    assert "not running" in capsys.readouterr().out and not commands.OUTPUTS.exists()
+
+
+def test_local_down(deployed, monkeypatch):
+    """L3: everything goes."""
+    commands.OUTPUTS.write_text("{}")
+    monkeypatch.setattr(commands.Emulator, "running", lambda: deployed.aws)
+    assert run_main(monkeypatch, "down") == 0
+    assert deployed.done == ["stopped"] and not commands.OUTPUTS.exists()
+
+
+@pytest.mark.parametrize(("faults", "code"), [((), 0), (("status is FAILED instead of SUCCEEDED",), 1)])
+def test_exit_code_of_local(deployed, monkeypatch, capsys, faults, code):
+    """L1: 0 only if every sample ended as it must; reported and torn down either way."""
+    monkeypatch.setattr(commands, "exercise", lambda etl, samples, progress: [outcome(), outcome(*faults)])
+    assert run_main(monkeypatch, "run") == code
+    assert deployed.done == ["reported", "destroyed", "stopped"]
+    told = capsys.readouterr().out
+    assert "a [b].csv" in told  # no markup is read out of file names
+    assert all(fault in told for fault in faults)
+
+
+def test_failure_in_the_middle_stops_the_emulator(deployed, monkeypatch, capsys):
+    """L1: Terraform's words, no traceback, nothing left running."""
+
+    def fail(*_):
+        raise TerraformError("Error: [no] such thing")
+
+    monkeypatch.setattr(commands, "exercise", fail)
+    assert run_main(monkeypatch, "run") == 1
+    assert deployed.done == ["stopped"]
+    assert "Error: [no] such thing" in capsys.readouterr().out
+
+
+def test_interruption_stops_the_emulator(deployed, monkeypatch, capsys):
+    """L1: Ctrl-C."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "exercise", interrupt)
+    assert run_main(monkeypatch, "run") == 130
+    assert deployed.done == ["stopped"]
+
+
+def test_missing_prerequisites_are_named(monkeypatch, capsys):
+    """L1: with the remedy, before anything is started."""
+    monkeypatch.setattr(sys, "argv", ["local", "run"])
+    monkeypatch.setattr(commands, "prerequisites", lambda: ["Terraform is missing. Remedy: install it"])
+    assert commands.main() == 2
+    assert "Remedy: install it" in capsys.readouterr().out
