@@ -31,8 +31,7 @@ import time
 import uuid
 from typing import Any
 from urllib.parse import parse_qs, quote
-from xml.etree import ElementTree
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import botocore.session
 from botocore import xform_name
@@ -60,6 +59,7 @@ from ministack.services import (
     opensearchserverless,
     s3,
     sns,
+    sqs,
     stepfunctions,
     sts,
 )
@@ -466,6 +466,23 @@ def functions_fail_under_their_exceptions_name(original, function: dict, event, 
     return result
 
 
+def dead_letters_are_the_bare_event(original, target_arn: str, function_name: str, event, result: dict) -> None:
+    """AWS puts the event itself into a dead-letter queue (Lambda Developer Guide, "Dead-letter queues"); the envelope around it
+    that MiniStack puts there too belongs to on-failure destinations.
+    """
+    function = lambda_svc._functions.get(function_name) or {}
+    queue = sqs._queue_by_arn(target_arn) if ":sqs:" in target_arn else None
+    if queue is None or function.get("config", {}).get("DeadLetterConfig", {}).get("TargetArn") != target_arn:
+        return original(target_arn, function_name, event, result)
+    before = {message["id"] for message in queue["messages"]}
+    original(target_arn, function_name, event, result)
+    for message in queue["messages"]:
+        if message["id"] not in before and json.loads(message["body"]).get("requestPayload") == event:
+            message["body"] = json.dumps(event)
+            message["md5_body"] = hashlib.md5(message["body"].encode(), usedforsecurity=False).hexdigest()
+    return None
+
+
 # --- CloudWatch: what Terraform wrote, it reads again ----------------------------------------------------------------------
 
 def alarms_are_kept_whole(original, parameters: dict, data: dict, is_cbor: bool, is_json: bool = False):
@@ -595,6 +612,12 @@ def loopback_counts_as_tls(original, source_ip: str, secure_transport: bool):
     return original(source_ip, secure_transport or ipaddress.ip_address(source_ip).is_loopback)
 
 
+def wildcards_match_line_ends(original, pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    """AWS's `*` and `?` match any character, in names with line ends too. MiniStack's match none of those."""
+    compiled = original(pattern, ignore_case)
+    return re.compile(compiled.pattern.removesuffix("$") + r"\Z", compiled.flags | re.DOTALL)
+
+
 def denied(headers: dict, query_parameters: dict, action: str, resource: str) -> bool:
     """Whether IAM denies the request's caller this further action."""
     caller = extract_access_key_id(headers, query_parameters)
@@ -643,14 +666,14 @@ def version_listings_are_url_encoded(original, bucket: str, query_parameters: di
     status, headers, text = original(bucket, query_parameters)
     if status != 200 or s3._qp(query_parameters, "encoding-type") != "url":
         return status, headers, text
-    listing = ElementTree.fromstring(text)
-    namespace = listing.tag.partition("}")[0] + "}"
-    ElementTree.register_namespace("", namespace.strip("{}"))
-    for element in listing.iter():
-        if element.tag.removeprefix(namespace) in ("Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker") and element.text:
-            element.text = quote(element.text, safe="/")
-    ElementTree.SubElement(listing, f"{namespace}EncodingType").text = "url"
-    return status, headers, ElementTree.tostring(listing, encoding="utf-8", xml_declaration=True)
+
+    # Not by an XML parser: a key may hold characters that XML may not.
+    def encoded(element: re.Match[bytes]) -> bytes:
+        name, key = element[1], unescape(element[2].decode(), {"&#13;": "\r", "&#10;": "\n", "&#09;": "\t"})
+        return b"<%b>%b</%b>" % (name, quote(key, safe="/").encode(), name)
+
+    text = re.sub(rb"<(Key|Prefix|Delimiter|KeyMarker|NextKeyMarker)>(.*?)</\1>", encoded, text, flags=re.DOTALL)
+    return status, headers, text.replace(b"</Name>", b"</Name><EncodingType>url</EncodingType>", 1)
 
 
 async def encrypted_topics_need_their_key(original, method: str, path: str, headers: dict, body: bytes, query_parameters):
@@ -693,6 +716,7 @@ SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
+    (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (s3, "handle_request", s3_asks_for_the_further_rights),
     (s3, "_get_object", ranges_of_versions_are_cut),
@@ -705,6 +729,7 @@ SHIMS = (  # outermost last, where one function carries several
     (opensearchserverless, "_policy_detail", descriptions_nobody_gave_are_absent),
     (opensearchserverless, "_collection_detail", descriptions_nobody_gave_are_absent),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
+    (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (app, "pin_request_origin", loopback_counts_as_tls),
 )
 

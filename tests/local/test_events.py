@@ -126,3 +126,29 @@ def test_ranges_of_versions_are_cut(aws, make):
     assert (part["Body"].read(), part["ContentRange"]) == (b"345", "bytes 3-5/10")
     with pytest.raises(s3.exceptions.ClientError, match="InvalidRange"):
         s3.get_object(Bucket=bucket, Key="k", VersionId=version, Range="bytes=10-12")
+
+
+@pytest.mark.parametrize("name", ["line\nend.csv", "carriage\rreturn.csv", "control\x01.csv", "tab\t.csv"])
+def test_names_with_control_characters(aws, make, name):
+    """E2, L1: permitted by wildcards, listed as they are, emptied by Terraform."""
+    bucket, s3 = make.bucket(), aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key=f"raw/{name}", Body=b"x")["VersionId"]
+    [listed] = s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert (listed["Key"], listed["VersionId"]) == (f"raw/{name}", version)
+    read = make.task(make.role(("s3:GetObjectVersion", f"arn:aws:s3:::{bucket}/raw/*")), "arn:aws:states:::aws-sdk:s3:getObject",
+                     {"Bucket": bucket, "Key": f"raw/{name}", "VersionId": version})
+    assert make.run(read)["output"]["Body"] == "x"
+
+
+def test_dead_letters_are_the_bare_event(aws, make):
+    """C10: what waits in a function's dead-letter queue can be sent to the function again as it is."""
+    url, arn = make.queue()
+    function = make.function("def handler(event, context):\n    raise ValueError\n", ("sqs:SendMessage", arn))
+    lambdas = aws.client("lambda")
+    lambdas.update_function_configuration(FunctionName=function, DeadLetterConfig={"TargetArn": arn})
+    lambdas.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    lambdas.invoke(FunctionName=function, InvocationType="Event", Payload=b'{"a": [1, "\\u00fc"]}')
+    sqs = aws.client("sqs")
+    [message] = make.poll(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    assert json.loads(message["Body"]) == {"a": [1, "ü"]}
