@@ -21,36 +21,39 @@ python := .venv/bin/python
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-local: .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
+local: prerequisites .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
 	@$(python) -m local run
 
-local-up: .venv/ready ## start, deploy and leave it running; .local/outputs.json tells where
+local-up: prerequisites .venv/ready ## start, deploy and leave it running; .local/outputs.json tells where
 	@$(python) -m local up
 
 local-down: .venv/ready ## stop what local-up started and remove everything
 	@$(python) -m local down
 
-test: .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
+test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
 	@$(python) -m pytest
 
-lint: .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
+lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks
 
-synth: .venv/ready ## write the Terraform JSON of every stack to cdktf.out/
+synth: prerequisites .venv/ready ## write the Terraform JSON of every stack to cdktf.out/
 	@$(python) main.py && ls -1 cdktf.out/stacks/*/cdk.tf.json
 
-plan: .venv/ready ## what Terraform would change, e.g. make plan STACK=tap
+plan: prerequisites .venv/ready ## what Terraform would change, e.g. make plan STACK=tap
 	@$(python) -m local plan $(STACK)
 
-bench: .venv/ready ## the benchmarks, as ratios measured in the same run
+bench: prerequisites .venv/ready ## the benchmarks, as ratios measured in the same run
 	@$(python) bench/synth.py
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local
 
-.venv/ready: Pipfile.lock
+.PHONY: prerequisites
+prerequisites:
 	@$(PYTHON) local/prerequisites.py
+
+.venv/ready: Pipfile.lock
 	@echo "· Python packages, as locked, into .venv"
 	@test -x .tools/pipenv/bin/pipenv || { $(PYTHON) -m venv .tools/pipenv && .tools/pipenv/bin/pip install --quiet pipenv==$(PIPENV_VERSION); }
 	@test -x $(python) || $(PYTHON) -m venv .venv

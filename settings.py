@@ -67,12 +67,28 @@ def _distinct_tags(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
-Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Email = Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$")]
+SUFFIX = r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?$"
+REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
+BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+TABLE = r"^[A-Za-z0-9_.-]{3,255}$"
+EMAIL = r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$"
+TAG = r"^[\w +\-=.:/@]*$"
+PATTERNS = {
+    SUFFIX: "must be 1 to 16 small letters, digits and inner hyphens",
+    REGION: "must be an AWS region, such as us-east-1",
+    BUCKET: "must be a bucket name: 3 to 63 small letters, digits, dots and hyphens",
+    TABLE: "must be a table name: 3 to 255 letters, digits, _, . and -",
+    EMAIL: "must be e-mail addresses with commas between them",
+    TAG: "must be letters, digits, spaces and + - = . : / @ _, as AWS allows in tags",
+}
+"""What to say of a value that does not match."""
+
+Region = Annotated[str, Field(pattern=REGION)]
+BucketName = Annotated[str, Field(pattern=BUCKET)]
+Email = Annotated[str, Field(pattern=EMAIL)]
 Emails = Annotated[tuple[Email, ...], BeforeValidator(_split)]
-TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w +\-=.:/@]*$")]
-TagValue = Annotated[str, Field(max_length=256, pattern=r"^[\w +\-=.:/@]*$")]
+TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=TAG)]
+TagValue = Annotated[str, Field(max_length=256, pattern=TAG)]
 Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_flat_tags), AfterValidator(_distinct_tags)]
 LogRetentionDays = Annotated[int, Field(description="days; one of the values CloudWatch Logs accepts")]
 
@@ -84,13 +100,13 @@ class CommonSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    environment_suffix: str = Field("prod", pattern=r"^[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?$")
+    environment_suffix: str = Field("prod", pattern=SUFFIX)
     """``prod`` carries the fixed names; any other suffix is appended to them (C5c)."""
     aws_region: Region = "us-east-1"
     state_bucket: BucketName = "iac-rlhf-tf-states"
     """Bucket of the Terraform state (C3). Bucket names are global: choose your own."""
     state_bucket_region: Region = "us-east-1"
-    state_lock_table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] = "iac-rlhf-tf-locks"
+    state_lock_table: Annotated[str, Field(pattern=TABLE)] = "iac-rlhf-tf-locks"
     default_tags: Tags = {}
     """Tags added to every resource, on top of Environment, Project and Owner (C6)."""
     owner: Annotated[TagValue, Field(min_length=1)] = "data-platform"
@@ -219,7 +235,8 @@ def _faults(error: ValidationError, sources: Mapping[str, str] | None = None) ->
     for fault in error.errors():
         name = str(fault["loc"][0]) if fault["loc"] else "settings"
         source = (sources or {}).get(name) or f"{name}={fault['input']!r}"
-        faults.append(f"{source}: {fault['msg'].removeprefix('Value error, ')}")
+        expected = PATTERNS.get(fault.get("ctx", {}).get("pattern", ""), fault["msg"].removeprefix("Value error, "))
+        faults.append(f"{source}: {expected}")
     return faults
 
 

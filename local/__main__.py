@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,16 +22,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from local.deployment import STACKS, Deployment, SynthesisError, files_of, synthesise
+from local.deployment import LOCAL_SETTINGS, STACKS, Deployment, SynthesisError, files_of, synthesise
 from local.emulator import ACCESS_KEY, LOCAL, ROOT, SECRET_KEY, Emulator, EmulatorError
 from local.etl import Etl, EtlTimeout
 from local.exercise import Outcome, SamplesError, exercise, read_samples
 from local.prerequisites import prerequisites
 from local.report import RunFacts, write_report
-from local.terraform import PROVIDER_VERSION, Terraform, TerraformError, find_provider
+from local.terraform import PROVIDER_VERSION, Terraform, TerraformError, find_provider, interrupt
+from settings import SettingsError, load, read_context
 
 OUTPUTS = LOCAL / "outputs.json"
 REPORT = LOCAL / "report.html"
+RUN = "run"
+"""The name under which `run` starts its embedded AWS, beside the one that `up` leaves running."""
 USER_ERRORS = (EmulatorError, EtlTimeout, SamplesError, SynthesisError, TerraformError)
 """What is told in words; anything else is a bug and shows its traceback."""
 
@@ -91,7 +95,7 @@ def run() -> int:
     """Deploy, send the samples through, report, tear down. 0 only if every sample ended as it must."""
     phases, started = Phases(), datetime.now().astimezone()
     samples = read_samples()
-    deployment = _deployed(phases, Emulator(name="run"))
+    deployment = _deployed(phases, Emulator(name=RUN))
     try:
         with phases(f"send {len(samples)} samples through") as step:
             etl = Etl(deployment.aws, deployment.outputs["tap"])
@@ -130,13 +134,11 @@ def up(port: int) -> int:
 
 
 def down() -> int:
-    """Stop what `up` started and remove everything it made."""
-    aws = Emulator.running()
-    if aws is None:
-        console.print("The embedded AWS is not running.")
-    else:
+    """Stop what `up` started, or a `run` that was killed, and remove everything it made."""
+    running = [aws for aws in (Emulator.running(), Emulator.running(name=RUN)) if aws]
+    for aws in running:
         _stopped(aws)
-        console.print("The embedded AWS is stopped, its data removed.")
+    console.print("The embedded AWS is stopped, its data removed." if running else "The embedded AWS is not running.")
     OUTPUTS.unlink(missing_ok=True)
     return 0
 
@@ -160,6 +162,7 @@ def plan(stack: str) -> int:
 
 def _deployed(phases: Phases, aws: Emulator) -> Deployment:
     """The stacks on this embedded AWS, started for them; stopped again if that fails."""
+    load(read_context(ROOT / "cdktf.json"), {**os.environ, **LOCAL_SETTINGS})  # bad settings are told before anything starts
     source = find_provider()
     console.print(Text(f"The AWS provider {PROVIDER_VERSION} comes from {source.description}."))
     with phases("start the embedded AWS, IAM enforced") as step:
@@ -178,6 +181,22 @@ def _stopped(aws: Emulator) -> None:
     """Stop it and remove everything that it, the synthesis and Terraform wrote."""
     aws.stop()
     shutil.rmtree(files_of(aws), ignore_errors=True)
+
+
+def _interrupt(*_: object) -> None:
+    """Stop in good order, whoever asks for it: a person, a closing terminal, a supervisor."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # once is enough; a second Ctrl-C still gets through
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    console.print("Stopping; Terraform first finishes what it has begun …")
+    interrupt()
+    raise KeyboardInterrupt
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text} is no port; a port is a number from 0 to 65535")
+    return int(text)
 
 
 def _versions() -> dict[str, str]:
@@ -212,16 +231,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help=run.__doc__)
-    commands.add_parser("up", help=up.__doc__).add_argument("--port", type=int, default=0, help="default: a free one")
+    commands.add_parser("up", help=up.__doc__).add_argument("--port", type=_port, default=0, help="default: a free one")
     commands.add_parser("down", help=down.__doc__)
     commands.add_parser("plan", help=plan.__doc__).add_argument("stack", choices=("state-backend", *STACKS))
     arguments = vars(parser.parse_args())
     command = {"run": run, "up": up, "down": down, "plan": plan}[arguments.pop("command")]
-    if faults := prerequisites():
+    if command is not down and (faults := prerequisites()):
         console.print(Text("\n".join(faults), style="red"))
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         return command(**arguments)
+    except SettingsError as error:
+        console.print(Text(str(error), style="red"))
+        return 2
     except USER_ERRORS as error:
         console.print(Text(str(error), style="red"))
         return 1

@@ -54,9 +54,9 @@ def read_samples(folder: Path = SAMPLES) -> list[Sample]:
     expected = tomllib.loads((folder / EXPECTED).read_text(encoding="utf-8"))
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != EXPECTED}
     if files != set(expected):
-        only = [f"{name} is not in {EXPECTED}" for name in sorted(files - set(expected))]
-        only += [f"{name} is in {EXPECTED} but not there" for name in sorted(set(expected) - files)]
-        raise SamplesError(f"{folder.name}/: " + "; ".join(only))
+        only = [f"{name!r} is not in {EXPECTED}" for name in sorted(files - set(expected))]
+        only += [f"{name!r} is in {EXPECTED} but not there" for name in sorted(set(expected) - files)]
+        raise SamplesError(f"{folder.name}/: " + "; ".join(only) + f". Remedy: add or remove entries of {EXPECTED}")
     return [Sample(name, (folder / name).read_bytes(), expectation) for name, expectation in expected.items()]
 
 

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -225,6 +226,7 @@ class Terraform:
         process = subprocess.Popen(
             ["terraform", command, "-json", "-input=false", *arguments], cwd=self.directory, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        _running.add(process)
         try:
             for line in process.stdout or ():
                 try:
@@ -243,10 +245,20 @@ class Terraform:
                     progress(message["@message"], done, total)
                 elif kind in ("apply_start", "apply_progress", "apply_errored", "refresh_start"):
                     progress(message["@message"], done, total)
-        finally:  # also when interrupted: Terraform, told by the same Ctrl-C, finishes its step and unlocks the state
+        finally:  # also when interrupted: Terraform finishes its step and unlocks the state
             code = process.wait()
+            _running.discard(process)
         if code not in (0, 2):
             raise TerraformError(f"terraform {command} in {self.directory} failed:\n" + (_told(faults) or "\n".join(other)))
+
+
+_running: set[subprocess.Popen] = set()
+
+
+def interrupt() -> None:
+    """Ask every Terraform that runs to stop; one that a terminal's Ctrl-C has asked already stops at once."""
+    for process in list(_running):
+        process.send_signal(signal.SIGINT)
 
 
 def terraform_environment(environment: Mapping[str, str], source: ProviderSource, folder: Path = LOCAL) -> dict[str, str]:

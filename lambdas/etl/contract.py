@@ -51,4 +51,4 @@ ACTION_CONVERT = "convert"
 # SNS subjects are ASCII, under 100 characters, and must not carry a file name (E9).
 SUBJECT_INVALID = "ETL: a file is invalid and was set aside"
 SUBJECT_REJECTS = "ETL: rows of a file were rejected"
-SUBJECT_FAILED = "ETL: a file failed and was set aside"
+SUBJECT_FAILED = "ETL: a file failed"

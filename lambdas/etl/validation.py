@@ -1,6 +1,7 @@
 """Validation Lambda. Called by S3 it claims uploads; called by the state machine it judges, moves and announces (E3, E5c)."""
 
 import json
+import re
 import shlex
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,11 @@ from .files import File, execution_name
 
 _MAX_REASON_CHARACTERS = 4_000  # in a message; SNS takes 256 KiB
 _CONSOLES = {"aws": "console.aws.amazon.com", "aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+
+# What a reader does not see as it is: control characters, line ends above all, and those that turn the direction of text. In a
+# file's name they could forge lines of a notice, with a command for the reader to paste.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class ClaimFailed(Exception):
@@ -142,18 +148,20 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
         reason = reason[: _MAX_REASON_CHARACTERS - 1] + "…"
     _, partition, _, region, *_ = execution_arn.split(":")
     console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
-    return "\n".join(
-        (
-            f"File:      {file.file_name}",
-            f"Reason:    {reason}",
-            f"Bucket:    {file.bucket}",
-            f"Key:       {file.key}",
-            f"Version:   {file.version_id}",
-            f"It is now: {failed_key or file.key}",
-            f"Execution: {console}/states/home?region={region}#/v2/executions/details/{execution_arn}",
-            *([f"Replay:    aws s3 cp {_s3_url(file, failed_key)} {_s3_url(file, file.key)}"] if failed_key else []),
-        )
+    replay = []
+    if failed_key and not _UNSEEN.search(file.key):
+        replay = [f"Replay:    aws s3 cp {_s3_url(file, failed_key)} {_s3_url(file, file.key)}"]
+    lines = (
+        f"File:      {file.file_name}",
+        f"Reason:    {reason}",
+        f"Bucket:    {file.bucket}",
+        f"Key:       {file.key}",
+        f"Version:   {file.version_id}",
+        f"It is now: {failed_key or file.key}",
+        f"Execution: {console}/states/home?region={region}#/v2/executions/details/{execution_arn}",
+        *replay,
     )
+    return "\n".join(_UNSEEN.sub("?", line) for line in lines)
 
 
 def _s3_url(file: File, key: str) -> str:

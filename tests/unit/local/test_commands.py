@@ -55,15 +55,16 @@ def test_outputs_of_local_up(deployed):
 def test_local_down_without_anything_running(deployed, monkeypatch, capsys):
     """L3: says so, and takes a stale file away."""
     commands.OUTPUTS.write_text("{}")
-    monkeypatch.setattr(commands.Emulator, "running", lambda: None)
+    monkeypatch.setattr(commands.Emulator, "running", lambda name="emulator": None)
     assert run_main(monkeypatch, "down") == 0
     assert "not running" in capsys.readouterr().out and not commands.OUTPUTS.exists()
 
 
-def test_local_down(deployed, monkeypatch):
-    """L3: everything goes."""
+@pytest.mark.parametrize("which", ["emulator", commands.RUN])
+def test_local_down(deployed, monkeypatch, which):
+    """L3: everything goes, also what a run left that was killed."""
     commands.OUTPUTS.write_text("{}")
-    monkeypatch.setattr(commands.Emulator, "running", lambda: deployed.aws)
+    monkeypatch.setattr(commands.Emulator, "running", lambda name="emulator": deployed.aws if name == which else None)
     assert run_main(monkeypatch, "down") == 0
     assert deployed.done == ["stopped"] and not commands.OUTPUTS.exists()
 
@@ -100,6 +101,14 @@ def test_interruption_stops_the_emulator(deployed, monkeypatch, capsys):
     monkeypatch.setattr(commands, "exercise", interrupt)
     assert run_main(monkeypatch, "run") == 130
     assert deployed.done == ["stopped"]
+
+
+def test_bad_settings_are_told_before_anything_starts(monkeypatch, capsys):
+    """C5a, L1: exit code 2, one message, no emulator."""
+    monkeypatch.setenv("ETL_MAX_REJECT_RATIO", "7")
+    monkeypatch.setattr(commands.Emulator, "start", lambda *_, **__: pytest.fail("started"))
+    assert run_main(monkeypatch, "up") == 2
+    assert "ETL_MAX_REJECT_RATIO='7'" in capsys.readouterr().out
 
 
 def test_missing_prerequisites_are_named(monkeypatch, capsys):
