@@ -107,19 +107,19 @@ class EtlPipeline(Construct):
             error_rate_percent=settings.etl_error_rate_percent,
             topic=topic,
         )
+        known_to_both = {
+            "Partition": stack.partition,
+            "TableName": table.name,
+            "FailureTopicArn": topic.arn,
+            "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
+            "ValidationFunctionArn": validation.arn,
+        }
         pipeline = StateMachine(
             self,
             "pipeline",
             name="etl-pipeline",
             definition=WORKFLOWS / "etl.asl.json",
-            substitutions={
-                "Partition": stack.partition,
-                "TableName": table.name,
-                "FailureTopicArn": topic.arn,
-                "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
-                "ValidationFunctionArn": validation.arn,
-                "TransformationFunctionArn": transformation.arn,
-            },
+            substitutions={**known_to_both, "TransformationFunctionArn": transformation.arn},
             topic=topic,
         )
         recovery = StateMachine(
@@ -127,13 +127,7 @@ class EtlPipeline(Construct):
             "recovery",
             name="etl-recovery",
             definition=WORKFLOWS / "etl_recovery.asl.json",
-            substitutions={
-                "Partition": stack.partition,
-                "TableName": table.name,
-                "FailureTopicArn": topic.arn,
-                "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
-                "ValidationFunctionArn": validation.arn,
-            },
+            substitutions=known_to_both,
             topic=topic,
             advice="; go on where it failed: aws stepfunctions redrive-execution --execution-arn ARN",
         )
