@@ -42,8 +42,8 @@ from constructs import Construct, IConstruct
 
 _PROVIDER = "cdktf_cdktf_provider_aws"
 if _PROVIDER not in sys.modules:
-    # The package's own __init__ imports all 1,500 resources, at every synth, four times as slow or worse. A bare module with the same
-    # search path lets each resource be imported by itself. `bench/synth.py` measures the difference.
+    # The package's own __init__ imports all 1,500 resources at every synth, four times as slow or worse. A bare module
+    # with the same search path lets each resource be imported by itself. `bench/synth.py` measures the difference.
     _spec = importlib.util.find_spec(_PROVIDER)
     assert _spec is not None and _spec.submodule_search_locations is not None, f"{_PROVIDER} is not installed"
     _bare = ModuleType(_PROVIDER)
