@@ -1,5 +1,8 @@
 """The app: settings in, stacks out."""
 
+import aws_provider  # noqa: F401  (first: it works before CDKTF is imported, or not at all)
+
+# isort: split
 import os
 import sys
 from pathlib import Path

@@ -12,17 +12,17 @@ from names where possible: a first ``terraform plan`` then shows policies a pers
 
 from __future__ import annotations
 
+import aws_provider  # noqa: F401  (first: it works before CDKTF is imported, or not at all)
+
+# isort: split
 import hashlib
-import importlib.util
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import jsii
@@ -38,18 +38,6 @@ from cdktf import (
     TerraformResourceLifecycle,
     TerraformStack,
 )
-from constructs import Construct, IConstruct
-
-_PROVIDER = "cdktf_cdktf_provider_aws"
-if _PROVIDER not in sys.modules:
-    # The package's own __init__ imports all 1,500 resources at every synth, four times as slow or worse. A bare module
-    # with the same search path lets each resource be imported by itself. `bench/synth.py` measures the difference.
-    _spec = importlib.util.find_spec(_PROVIDER)
-    assert _spec is not None and _spec.submodule_search_locations is not None, f"{_PROVIDER} is not installed"
-    _bare = ModuleType(_PROVIDER)
-    _bare.__path__ = list(_spec.submodule_search_locations)
-    sys.modules[_PROVIDER] = _bare
-
 from cdktf_cdktf_provider_aws import (
     cloudwatch_dashboard,
     cloudwatch_event_rule,
@@ -84,6 +72,7 @@ from cdktf_cdktf_provider_aws import (
     sqs_queue,
     sqs_queue_policy,
 )
+from constructs import Construct, IConstruct
 
 from lambda_packaging import LambdaPackage
 from settings import CommonSettings

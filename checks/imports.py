@@ -18,10 +18,11 @@ CDK = frozenset({"cdktf", "constructs", "jsii"})
 PROVIDER = "cdktf_cdktf_provider_aws"
 
 ROOT_LAYERS: Mapping[str, frozenset[str]] = {
-    "main": frozenset({"settings", "state_backend_stack", "tap_stack"}),
+    "main": frozenset({"aws_provider", "settings", "state_backend_stack", "tap_stack"}),
     "state_backend_stack": frozenset({"modules", "settings"}),
     "tap_stack": frozenset({"modules", "lambda_packaging", "settings"}),
-    "modules": frozenset({"lambda_packaging", "settings"}),
+    "modules": frozenset({"aws_provider", "lambda_packaging", "settings"}),
+    "aws_provider": frozenset(),
     "lambda_packaging": frozenset(),
     "settings": frozenset(),
 }

@@ -1,5 +1,8 @@
 """Stacks synthesised once for all tests of this folder; a test that needs another one calls ``synthesise``."""
 
+import aws_provider  # noqa: F401  (first: it works before CDKTF is imported, or not at all)
+
+# isort: split
 import json
 import os
 from pathlib import Path
