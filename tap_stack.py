@@ -74,7 +74,7 @@ class EtlPipeline(Construct):
             indexes={"status-index": Key("status", "process_start_time")},
         )
 
-        code = package(HERE / "lambdas" / "etl", HERE / ".build")
+        code = package("etl", HERE / "lambdas", HERE / ".build")
         validation = Function(
             self,
             "validation",

@@ -17,8 +17,8 @@ REJECTS_SUFFIX = ".rejects/"
 WITHDRAWN_SUFFIX = ".withdrawn/"
 
 # Handlers, as Lambda names them.
-VALIDATION_HANDLER = "etl.validation.handler"
-TRANSFORMATION_HANDLER = "etl.transformation.handler"
+VALIDATION_HANDLER = "lambdas.etl.validation.handler"
+TRANSFORMATION_HANDLER = "lambdas.etl.transformation.handler"
 
 # Environment variables of both functions.
 ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation: the machine a claim starts

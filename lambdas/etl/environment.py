@@ -1,16 +1,12 @@
-"""The environment variables of each function as one typed object; a fault names the variable and what it should be."""
+"""The environment variables of each function as one typed object."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
+from ..common.environment import arn, positive_integer, read
 from . import contract
-
-
-class BadEnvironment(Exception):
-    """The function is set up wrongly; the message lists every fault."""
 
 
 @dataclass(frozen=True)
@@ -27,46 +23,17 @@ class TransformationEnvironment:
 
 def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment:
     """The validation function's variables. Raises BadEnvironment."""
-    return ValidationEnvironment(
-        *_read(
-            environ,
-            {
-                contract.ENV_STATE_MACHINE_ARN: _arn,
-                contract.ENV_TOPIC_ARN: _arn,
-                contract.ENV_MAX_FILE_BYTES: _positive_integer,
-            },
-        )
-    )
+    variables = {
+        contract.ENV_STATE_MACHINE_ARN: arn,
+        contract.ENV_TOPIC_ARN: arn,
+        contract.ENV_MAX_FILE_BYTES: positive_integer,
+    }
+    return ValidationEnvironment(*read(environ, variables))
 
 
 def transformation(environ: Mapping[str, str] = os.environ) -> TransformationEnvironment:
     """The transformation function's variables. Raises BadEnvironment."""
-    return TransformationEnvironment(*_read(environ, {contract.ENV_MAX_REJECT_RATIO: _ratio}))
-
-
-def _read(environ: Mapping[str, str], variables: dict[str, Callable[[str], Any]]) -> list[Any]:
-    values, faults = [], []
-    for name, parse in variables.items():
-        text = environ.get(name, "")
-        try:
-            values.append(parse(text))
-        except ValueError as error:
-            faults.append(f"{name} {f'is {text!r}' if text else 'is missing'}, should be {error}")
-    if faults:
-        raise BadEnvironment("; ".join(faults))
-    return values
-
-
-def _arn(text: str) -> str:
-    if not text.startswith("arn:"):
-        raise ValueError("an ARN")
-    return text
-
-
-def _positive_integer(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise ValueError("a positive whole number")
-    return int(text)
+    return TransformationEnvironment(*read(environ, {contract.ENV_MAX_REJECT_RATIO: _ratio}))
 
 
 def _ratio(text: str) -> Fraction:

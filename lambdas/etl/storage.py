@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
-from . import log
+from ..common import log
 from .files import File, is_newer
 
 BLOCK_BYTES = 8 << 20

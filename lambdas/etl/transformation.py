@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from . import contract, environment, header, log, storage
+from ..common import log
+from . import contract, environment, header, storage
 from .files import File, rejects_part
 from .rows import Conversion
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from . import contract, environment, header, log, storage
+from ..common import log
+from . import contract, environment, header, storage
 from .files import File, execution_name
 
 _MAX_REASON_CHARACTERS = 4_000  # in a message; SNS takes 256 KiB

@@ -48,7 +48,7 @@ class Parts:
         code = tmp_path / "code"
         code.mkdir()
         (code / "code.py").write_text("def handler(event, context): ...\n")
-        self.package = package(code, tmp_path / "build")
+        self.package = package(code.name, tmp_path, tmp_path / "build")
         self.definition = tmp_path / "machine.asl.json"
         self.definition.write_text(json.dumps(MACHINE))
 

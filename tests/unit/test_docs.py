@@ -214,7 +214,7 @@ def test_documents_cite_requirements_that_exist(document):
 
 
 def test_requirements_name_files_that_exist():
-    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEL]\d+[a-d]?", row[0])]
+    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEML]\d+[a-d]?", row[0])]
     assert len(lines) > 40
     for number, requirement, built, proof in lines:
         for path in re.findall(r"`([^`]+)`", f"{built} {proof}"):
@@ -223,7 +223,7 @@ def test_requirements_name_files_that_exist():
 
 
 def test_requirements_are_numbered_once_and_in_order():
-    numbers = re.findall(r"^\| ([CEL]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE)
+    numbers = re.findall(r"^\| ([CEML]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE)
     assert len(numbers) == len(set(numbers))
     assert numbers == sorted(numbers, key=lambda number: (number[0], int(re.findall(r"\d+", number)[0]), number))
 

@@ -7,12 +7,12 @@ import zipfile
 
 import pytest
 
-from lambda_packaging import package
+import lambda_packaging
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A function's folder with two modules and what does not belong into its zip."""
+    """A system's folder with two modules and what does not belong into its zip, beside what the systems share."""
     root = tmp_path / "lambdas" / "etl"
     (root / "inner").mkdir(parents=True)
     (root / "__pycache__").mkdir()
@@ -22,7 +22,14 @@ def folder(tmp_path):
     (root / "__pycache__" / "handler.cpython-313.pyc").write_bytes(b"x")
     (root / ".cache" / "x").write_text("x")
     (root / ".hidden").write_text("x")
+    for other in ("common", "metadata"):
+        (tmp_path / "lambdas" / other).mkdir()
+        (tmp_path / "lambdas" / other / "log.py").write_text("C = 3\n")
     return root
+
+
+def package(folder, build_directory):
+    return lambda_packaging.package(folder.name, folder.parent, build_directory)
 
 
 def names(result):
@@ -30,9 +37,10 @@ def names(result):
         return archive.namelist()
 
 
-def test_zip_holds_the_folder_under_its_name_and_nothing_of_this_machine(folder, tmp_path):
-    """No caches, no hidden files."""
-    assert names(package(folder, tmp_path / "build")) == ["etl/handler.py", "etl/inner/größe.py"]
+def test_zip_holds_the_system_and_what_is_shared_and_nothing_of_this_machine(folder, tmp_path):
+    """No other system, no caches, no hidden files."""
+    shared, *own = names(package(folder, tmp_path / "build"))
+    assert (shared, own) == ("lambdas/common/log.py", ["lambdas/etl/handler.py", "lambdas/etl/inner/größe.py"])
 
 
 def test_nothing_is_compressed(folder, tmp_path):
@@ -64,8 +72,9 @@ def test_same_files_same_bytes(folder, tmp_path):
         lambda folder: (folder / "handler.py").write_text("A = 2\n"),
         lambda folder: (folder / "handler.py").rename(folder / "handler2.py"),
         lambda folder: (folder / "new.py").write_text(""),
+        lambda folder: (folder.parent / "common" / "log.py").write_text("C = 4\n"),
     ],
-    ids=["content", "name", "another file"],
+    ids=["content", "name", "another file", "what is shared"],
 )
 def test_every_change_counts(folder, tmp_path, change):
     """Also a renamed file, which cdktf's own archives overlook."""
@@ -95,5 +104,7 @@ def test_unchanged_package_is_written_once(folder, tmp_path):
 def test_folder_without_code_is_refused(tmp_path):
     """Rather than an empty zip, which Lambda would take."""
     (tmp_path / "empty").mkdir()
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "log.py").write_text("")
     with pytest.raises(FileNotFoundError, match="no code"):
         package(tmp_path / "empty", tmp_path / "build")

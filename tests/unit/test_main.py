@@ -25,8 +25,8 @@ def run(folder, **environ):
 
 
 def copy(target):
-    for name in ("main", "settings", "modules", "lambda_packaging", "tap_stack", "state_backend_stack"):
-        shutil.copy(ROOT / f"{name}.py", target)
+    for path in (*ROOT.glob("*.py"), ROOT / "aws_provider.cjs"):
+        shutil.copy(path, target)
     for name in ("lambdas", "workflows"):
         shutil.copytree(ROOT / name, target / name)
     return target

@@ -13,7 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 from fake_s3 import BUCKET, FakeS3
 
-from lambdas.etl import contract, environment, files, log, storage, transformation, validation
+from lambdas.common import log
+from lambdas.common.environment import BadEnvironment
+from lambdas.etl import contract, environment, files, storage, transformation, validation
 from lambdas.etl.files import File
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:etl"
@@ -380,7 +382,7 @@ def test_each_function_reads_exactly_its_variables(read, names):
     recording = Recording(ENVIRONMENT)
     read(recording)
     assert sorted(recording.asked) == sorted(names)
-    with pytest.raises(environment.BadEnvironment) as fault:
+    with pytest.raises(BadEnvironment) as fault:
         read({})
     assert all(f"{name} is missing, should be" in str(fault.value) for name in names)
 
@@ -391,14 +393,14 @@ def test_each_function_reads_exactly_its_variables(read, names):
 )
 def test_bad_variables(name, value):
     """The message names the variable, its value and what it should be."""
-    with pytest.raises(environment.BadEnvironment, match=f"{name} is '{value}', should be"):
+    with pytest.raises(BadEnvironment, match=f"{name} is '{value}', should be"):
         environment.validation(ENVIRONMENT | {name: value})
 
 
 @pytest.mark.parametrize("value", ["1%", "1.01", "-0.1", "nan", "1/0"])
 def test_bad_ratio(value):
     """E5c: between 0 and 1."""
-    with pytest.raises(environment.BadEnvironment):
+    with pytest.raises(BadEnvironment):
         environment.transformation({contract.ENV_MAX_REJECT_RATIO: value})
 
 

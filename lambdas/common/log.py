@@ -30,7 +30,7 @@ class _Stdout(logging.StreamHandler):
         return sys.stdout
 
 
-_logger = logging.getLogger("etl")
+_logger = logging.getLogger("pipelines")
 _logger.setLevel(logging.INFO)
 _logger.propagate = False  # Lambda's own handler would print everything a second time
 if not _logger.handlers:
