@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ from cdktf_cdktf_provider_aws import (
     cloudwatch_query_definition,
     data_aws_caller_identity,
     data_aws_iam_policy_document,
+    data_aws_iam_session_context,
     data_aws_partition,
     dynamodb_table,
     iam_role,
@@ -55,6 +57,10 @@ from cdktf_cdktf_provider_aws import (
     kms_key,
     lambda_function,
     lambda_permission,
+    opensearchserverless_access_policy,
+    opensearchserverless_collection,
+    opensearchserverless_lifecycle_policy,
+    opensearchserverless_security_policy,
     provider,
     s3_bucket,
     s3_bucket_lifecycle_configuration,
@@ -115,7 +121,8 @@ class AwsStack(TerraformStack):
         else:
             # Where CDKTF itself would put it: in the folder from which the app runs, outside of what synthesis replaces.
             LocalBackend(self, path=str(Path.cwd() / f"terraform.{id_}.tfstate"))
-        self.account_id = data_aws_caller_identity.DataAwsCallerIdentity(self, "account").account_id
+        self._caller = data_aws_caller_identity.DataAwsCallerIdentity(self, "account")
+        self.account_id = self._caller.account_id
         self.partition = data_aws_partition.DataAwsPartition(self, "partition").partition
         Aspects.of(self).add(
             _Tags(
@@ -143,6 +150,11 @@ class AwsStack(TerraformStack):
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account and region, built from its name."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    @cached_property
+    def deployer_arn(self) -> str:
+        """The ARN of whoever deploys: of the role itself where a session of a role does."""
+        return data_aws_iam_session_context.DataAwsIamSessionContext(self, "deployer", arn=self._caller.arn).issuer_arn
 
     def output(self, name: str, value: str, description: str) -> None:
         """An output of the stack: an interface, so its name is exactly ``name`` (C11)."""
@@ -248,6 +260,7 @@ class Role(Construct):
             self, "role", name=stack.name(name), description=description, assume_role_policy=trust.json
         )
         self.arn = self._role.arn
+        self.arn_by_name = f"arn:{stack.partition}:iam::{stack.account_id}:role/{stack.name(name)}"
         self._policies: dict[str, PolicyDocument] = {}
         self._attachments: dict[str, iam_role_policy.IamRolePolicy] = {}
 
@@ -315,12 +328,13 @@ class Alarm(Construct):
         """In alarm when ``expression`` is strictly above ``above`` in any of the latest ``of_periods`` periods, since metrics
         come late. ``description`` names the command that answers it (E10)."""
         super().__init__(scope, id_)
+        self.name = AwsStack.of_construct(self).name(name, 255)
         query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
         metric = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQueryMetric
         cloudwatch_metric_alarm.CloudwatchMetricAlarm(
             self,
             "alarm",
-            alarm_name=AwsStack.of_construct(self).name(name, 255),
+            alarm_name=self.name,
             alarm_description=description,
             comparison_operator="GreaterThanThreshold",
             threshold=float(above),
@@ -693,11 +707,19 @@ class Bucket(Construct):
                 lambda_function_arn=function.arn, events=["s3:ObjectCreated:*"], filter_prefix=prefix
             )
         )
-        if self._notification is None:  # a bucket has one notification configuration
+        self._notification_after(permission, *after).put_lambda_function(self._notified)
+
+    def send_events(self, *, after: Sequence[TerraformResource] = ()) -> None:
+        """Send all of the bucket's events to the default event bus; ``after`` must stand before the first."""
+        self._notification_after(*after).eventbridge = True
+
+    def _notification_after(self, *resources: TerraformResource) -> s3_bucket_notification.S3BucketNotification:
+        """The bucket's notification configuration, of which it can have one only."""
+        if self._notification is None:
             self._notification = s3_bucket_notification.S3BucketNotification(self, "notification", bucket=self._bucket.id)
-        self._notification.put_lambda_function(self._notified)
-        self._notify_after += [_address(each) for each in (permission, *after)]
+        self._notify_after += [_address(each) for each in resources]
         self._notification.depends_on = self._notify_after
+        return self._notification
 
 
 class AccessLogBucket(Bucket):
@@ -823,6 +845,116 @@ class Table(Construct):
     def grant_update(self, role: Role) -> None:
         role.allow("Update" + _sid(self.node.id), ["dynamodb:UpdateItem"], [self.arn])
 
+    def grant_query(self, role: Role) -> None:
+        role.allow("Query" + _sid(self.node.id), ["dynamodb:Query"], [self.arn])
+
+
+# --- OpenSearch Serverless ------------------------------------------------------------------------------------------
+
+
+class SearchCollection(Construct):
+    """A time-series collection with the policies without which it is neither made nor reached (M5a).
+
+    Its network policy opens endpoint and dashboard to every network. That opens no data: each request must be signed by an
+    AWS identity that both IAM (``aoss:…AccessAll``) and the data policy allow (OpenSearch Serverless developer guide).
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        dashboard_users: Sequence[str],
+        standby_replicas: bool,
+        retention_days: int,
+    ) -> None:
+        """``dashboard_users`` are ARNs of roles and users, who may read everything and keep dashboards. ``standby_replicas``
+        False halves what the idle collection costs and stores in one availability zone. Names: 32 characters.
+        """
+        super().__init__(scope, id_)
+        stack = AwsStack.of_construct(self)
+        keep = stack.settings.keeps_data
+        self.name = stack.name(name, 32)
+        resource = [f"collection/{self.name}"]
+        encryption = opensearchserverless_security_policy.OpensearchserverlessSecurityPolicy(
+            self,
+            "encryption",
+            name=self.name,
+            type="encryption",
+            description=f"Encrypts the collection {self.name} with a key of AWS",
+            policy=json.dumps({"Rules": [{"ResourceType": "collection", "Resource": resource}], "AWSOwnedKey": True}),
+        )
+        reached = [{"ResourceType": kind, "Resource": resource} for kind in ("collection", "dashboard")]
+        network = opensearchserverless_security_policy.OpensearchserverlessSecurityPolicy(
+            self,
+            "network",
+            name=self.name,
+            type="network",
+            description=f"Lets signed requests reach the collection {self.name} and its dashboard from every network",
+            policy=json.dumps([{"Rules": reached, "AllowFromPublic": True}]),
+        )
+        self._collection = opensearchserverless_collection.OpensearchserverlessCollection(
+            self,
+            "collection",
+            name=self.name,
+            description=description,
+            type="TIMESERIES",
+            standby_replicas="ENABLED" if standby_replicas else "DISABLED",
+            lifecycle=TerraformResourceLifecycle(prevent_destroy=True) if keep else None,
+            depends_on=[encryption, network],  # AWS refuses a collection that no encryption policy matches
+        )
+        opensearchserverless_lifecycle_policy.OpensearchserverlessLifecyclePolicy(
+            self,
+            "retention",
+            name=self.name,
+            type="retention",
+            description=f"Keeps the documents of the collection {self.name}",
+            policy=json.dumps(
+                {
+                    "Rules": [
+                        {
+                            "ResourceType": "index",
+                            "Resource": [f"index/{self.name}/*"],
+                            "MinIndexRetention": f"{retention_days}d",
+                        }
+                    ]
+                }
+            ),
+        )
+        self.endpoint = self._collection.collection_endpoint
+        self.dashboard_url = self._collection.dashboard_endpoint
+        self._access: list[dict[str, Any]] = []
+        self._data_policy = opensearchserverless_access_policy.OpensearchserverlessAccessPolicy(
+            self, "data", name=self.name, type="data", description=f"Who does what in the collection {self.name}", policy="[]"
+        )
+        self._let(
+            "Use the dashboard",
+            dashboard_users,
+            {
+                "collection": ("aoss:CreateCollectionItems", "aoss:DescribeCollectionItems", "aoss:UpdateCollectionItems"),
+                "index": ("aoss:DescribeIndex", "aoss:ReadDocument"),
+            },
+        )
+
+    def grant_index(self, role: Role, index: str) -> None:
+        """Make the index, change its mapping, and write documents; reading is not among it."""
+        role.allow("Index" + _sid(self.node.id), ["aoss:APIAccessAll"], [self._collection.arn])
+        write = ("aoss:CreateIndex", "aoss:DescribeIndex", "aoss:UpdateIndex", "aoss:WriteDocument")
+        self._let(f"Fill the index {index}", [role.arn_by_name], {"index": write}, index)
+
+    def _let(
+        self, description: str, principals: Sequence[str], permissions: Mapping[str, Sequence[str]], index: str = "*"
+    ) -> None:
+        resources = {"collection": f"collection/{self.name}", "index": f"index/{self.name}/{index}"}
+        rules = [
+            {"ResourceType": kind, "Resource": [resources[kind]], "Permission": list(allowed)}
+            for kind, allowed in permissions.items()
+        ]
+        self._access.append({"Description": description, "Rules": rules, "Principal": list(principals)})
+        self._data_policy.policy = json.dumps(self._access)
+
 
 # --- Lambda ---------------------------------------------------------------------------------------------------------
 
@@ -842,11 +974,12 @@ class Function(Construct):
         environment: Mapping[str, str],
         timeout_seconds: int,
         memory_mb: int,
-        error_rate_percent: Decimal,
+        error_rate_percent: Decimal | None,
         topic: Topic,
         reserved_concurrency: int | None = None,
     ) -> None:
-        """``timeout_seconds`` up to 900; ``memory_mb`` 1,769 is one vCPU. Names: 64 characters."""
+        """``timeout_seconds`` up to 900; ``memory_mb`` 1,769 is one vCPU; ``error_rate_percent`` None where the alarm of the
+        machine that calls the function says all. Names: 64 characters."""
         super().__init__(scope, id_)
         stack = AwsStack.of_construct(self)
         full_name = stack.name(name)
@@ -888,6 +1021,8 @@ class Function(Construct):
             for metric in ("Errors", "Invocations", "Throttles")
         )
         self.duration = Metric("duration", "AWS/Lambda", "Duration", {"FunctionName": full_name}, "p95")
+        if error_rate_percent is None:
+            return
         Alarm(
             self,
             "error_rate",
@@ -993,7 +1128,7 @@ class StateMachine(Construct):
             Metric(metric.lower(), "AWS/States", f"Executions{metric}", {"StateMachineArn": self.arn})
             for metric in ("Succeeded", "Failed", "TimedOut", "Aborted")
         )
-        Alarm(
+        self.alarm = Alarm(
             self,
             "not_succeeded",
             name=f"{name}-executions-failed",
@@ -1079,3 +1214,22 @@ class EventRule(Construct):
             ),
             depends_on=[self.dead_letters.queue, *role.policies],  # the queue's creation also gives IAM time to spread the role
         )
+
+
+class NotSucceededRule(EventRule):
+    """Hands every execution that failed, timed out or was aborted to another machine.
+
+    No catch sees a time-out of the whole execution, an abort, ``States.DataLimitExceeded`` or ``States.Runtime``: only the
+    status event does (Step Functions developer guide, "Handling errors"). ``target`` finds out what is already recorded.
+    """
+
+    def __init__(
+        self, scope: Construct, id_: str, *, name: str, description: str, of: StateMachine, target: StateMachine, topic: Topic
+    ) -> None:
+        """Names: 64 characters."""
+        pattern = {
+            "source": ["aws.states"],
+            "detail-type": ["Step Functions Execution Status Change"],
+            "detail": {"stateMachineArn": [of.arn], "status": ["FAILED", "TIMED_OUT", "ABORTED"]},
+        }
+        super().__init__(scope, id_, name=name, description=description, pattern=pattern, target=target, topic=topic)

@@ -73,12 +73,16 @@ BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 TABLE = r"^[A-Za-z0-9_.-]{3,255}$"
 EMAIL = r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$"
 TAG = r"^[\w +\-=.:/@]*$"
+INDEX = r"^[a-z0-9][a-z0-9._-]{0,127}$"
+PRINCIPAL = r"^arn:aws[a-z-]*:(iam::\d{12}:(root|(role|user)/[^*,\s]+)|sts::\d{12}:assumed-role/[^*,\s]+)$"
 PATTERNS = {
     SUFFIX: "must be 1 to 16 small letters, digits and inner hyphens",
     REGION: "must be an AWS region, such as us-east-1",
     BUCKET: "must be a bucket name: 3 to 63 small letters, digits, dots and hyphens",
     TABLE: "must be a table name: 3 to 255 letters, digits, _, . and -",
     EMAIL: "must be e-mail addresses with commas between them",
+    INDEX: "must be an index name: 1 to 128 small letters, digits, dots, _ and -, beginning with a letter or a digit",
+    PRINCIPAL: "must be ARNs of IAM roles or users with commas between them, without wildcards",
     TAG: "must be letters, digits, spaces and + - = . : / @ _, as AWS allows in tags",
 }
 """What to say of a value that does not match."""
@@ -87,6 +91,8 @@ Region = Annotated[str, Field(pattern=REGION)]
 BucketName = Annotated[str, Field(pattern=BUCKET)]
 Email = Annotated[str, Field(pattern=EMAIL)]
 Emails = Annotated[tuple[Email, ...], BeforeValidator(_split)]
+Principal = Annotated[str, Field(pattern=PRINCIPAL)]
+Principals = Annotated[tuple[Principal, ...], BeforeValidator(_split)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128, pattern=TAG)]
 TagValue = Annotated[str, Field(max_length=256, pattern=TAG)]
 Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_flat_tags), AfterValidator(_distinct_tags)]
@@ -163,7 +169,7 @@ class StateBackendSettings(CommonSettings):
 
 
 class TapSettings(CommonSettings):
-    """TapStack: the ETL pipeline."""
+    """TapStack: the ETL pipeline and the metadata pipeline."""
 
     etl_bucket_name: BucketName | None = None
     """Default: ``etl-pipeline-ACCOUNT`` with the environment's suffix."""
@@ -185,6 +191,27 @@ class TapSettings(CommonSettings):
     """1,769 MB is one whole vCPU."""
     etl_transformation_timeout_seconds: Annotated[int, Field(ge=30, le=900)] = 900
     etl_transformation_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+    metadata_bucket_name: BucketName | None = None
+    """Default: ``iac-rlhf-aws-release`` with the environment's suffix. Bucket names are global: choose your own."""
+    metadata_alert_emails: Emails = ()
+    metadata_max_file_bytes: Annotated[int, Field(ge=1, le=128 * 1024)] = 100 * 1024
+    """A larger ``metadata.json`` is refused unread: a state holds 256 KiB, escaped (M3a)."""
+    metadata_index_name: Annotated[str, Field(pattern=INDEX)] = "release-metadata"
+    metadata_dashboard_principals: Principals = ()
+    """ARNs of who may use the dashboard. Default: the identity that deploys (M5a)."""
+    metadata_standby_replicas: bool | None = None
+    """A second availability zone for twice the idle cost. Default: true for ``prod``, false elsewhere (M5a)."""
+    metadata_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    """Days that documents stay in the collection, at least (M5a)."""
+    metadata_indexing_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
+    metadata_indexing_timeout_seconds: Annotated[int, Field(ge=45, le=900)] = 120
+    """An attempt makes at most five requests to the collection, each of up to 30 seconds; most take one of a few milliseconds."""
+    metadata_indexing_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def metadata_has_standby_replicas(self) -> bool:
+        return self.environment_suffix == "prod" if self.metadata_standby_replicas is None else self.metadata_standby_replicas
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""TapStack: the ETL pipeline, composed from modules.py. Reads like the architecture picture: a line per box and per arrow."""
+"""TapStack: the ETL and the metadata pipeline, composed from modules.py. Reads like the architecture pictures: a line per box
+and per arrow."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from constructs import Construct
 
 from lambda_packaging import package
 from lambdas.etl import contract
+from lambdas.metadata import contract as metadata_contract
 from modules import (
     AccessLogBucket,
     AwsStack,
@@ -18,6 +20,8 @@ from modules import (
     Key,
     LifecycleRule,
     LogsQuery,
+    NotSucceededRule,
+    SearchCollection,
     StateMachine,
     Table,
     Topic,
@@ -29,7 +33,7 @@ WORKFLOWS = HERE / "workflows"
 
 
 class TapStack(AwsStack):
-    """The ETL pipeline for CSV transactions (E1–E13)."""
+    """The ETL pipeline for CSV transactions (E1–E13), and the pipeline of release metadata into a search index (M1–M8)."""
 
     settings: TapSettings
 
@@ -41,6 +45,7 @@ class TapStack(AwsStack):
         """
         super().__init__(scope, id_, settings=TapSettings.of(settings, **overrides), project="ETL-Pipeline")
         EtlPipeline(self, "etl")
+        MetadataPipeline(self, "metadata")
 
 
 class EtlPipeline(Construct):
@@ -151,23 +156,18 @@ class EtlPipeline(Construct):
         table.grant_update(pipeline.role)
         topic.grant_publish(pipeline.role)
 
-        not_succeeded = EventRule(
+        not_succeeded = NotSucceededRule(
             self,
             "not_succeeded",
             name="etl-not-succeeded",
             description="Executions whose end no catch saw go to the recovery (E7b)",
-            pattern={
-                "source": ["aws.states"],
-                "detail-type": ["Step Functions Execution Status Change"],
-                "detail": {"stateMachineArn": [pipeline.arn], "status": ["FAILED", "TIMED_OUT", "ABORTED"]},
-            },
+            of=pipeline,
             target=recovery,
             topic=topic,
         )
         validation.grant_invoke(recovery.role)
         table.grant_update(recovery.role)
         topic.grant_publish(recovery.role)
-
 
         # Last of all, so that the first event finds everything in its place.
         roles = [each.role for each in (validation, transformation, pipeline, recovery)]
@@ -225,3 +225,151 @@ class EtlPipeline(Construct):
         stack.output("etl_validation_function_name", validation.name, "Claims, validates and sets aside")
         stack.output("etl_transformation_function_name", transformation.name, "Converts and publishes")
         stack.output("etl_dashboard_url", dashboard.url, "CloudWatch dashboard")
+
+
+class MetadataPipeline(Construct):
+    """Every ``metadata.json`` of the release bucket becomes a document of the collection, or a recorded failure (section M)."""
+
+    def __init__(self, stack: TapStack, id_: str) -> None:
+        super().__init__(stack, id_)
+        settings = stack.settings
+
+        topic = Topic(self, "alarms", name="metadata-alarms", emails=settings.metadata_alert_emails)
+        logs = AccessLogBucket(self, "access_logs", name=f"{stack.name('metadata-access-logs', 50)}-{stack.account_id}")
+        bucket = Bucket(
+            self,
+            "releases",
+            name=settings.metadata_bucket_name or stack.name("iac-rlhf-aws-release", 63),
+            access_logs=logs,
+            lifecycle=[LifecycleRule("tidy", abort_uploads_after_days=7, remove_expired_delete_markers=True)],
+        )
+        collection = SearchCollection(
+            self,
+            "collection",
+            name="iac-rlhf-metadata-collection",
+            description="Release metadata",
+            dashboard_users=settings.metadata_dashboard_principals or [stack.deployer_arn],
+            standby_replicas=settings.metadata_has_standby_replicas,
+            retention_days=settings.metadata_retention_days,
+        )
+        failures = Table(self, "failures", name="metadata-processing-failures", key=Key("execution_id", "failed_at"))
+
+        indexing = Function(
+            self,
+            "indexing",
+            name="metadata-indexing",
+            description="Merges, signs and indexes one metadata.json",
+            package=package("metadata", HERE / "lambdas", HERE / ".build"),
+            handler=metadata_contract.HANDLER,
+            environment={
+                metadata_contract.ENV_COLLECTION_ENDPOINT: collection.endpoint,
+                metadata_contract.ENV_INDEX_NAME: settings.metadata_index_name,
+            },
+            timeout_seconds=settings.metadata_indexing_timeout_seconds,
+            memory_mb=settings.metadata_indexing_memory_mb,
+            reserved_concurrency=settings.metadata_indexing_reserved_concurrency,
+            error_rate_percent=None,  # each of its errors ends an execution, and that alarm is the one (M7)
+            topic=topic,
+        )
+        known_to_both = {"Partition": stack.partition, "TableName": failures.name}
+        pipeline = StateMachine(
+            self,
+            "pipeline",
+            name="metadata-pipeline",
+            definition=WORKFLOWS / "metadata.asl.json",
+            substitutions={
+                **known_to_both,
+                "IndexingFunctionArn": indexing.arn,
+                "MaxFileBytes": str(settings.metadata_max_file_bytes),
+            },
+            topic=topic,
+            advice=f"; what failed and why: aws dynamodb scan --region {stack.region} --table-name {failures.name}",
+        )
+        recovery = StateMachine(
+            self,
+            "recovery",
+            name="metadata-recovery",
+            definition=WORKFLOWS / "metadata_recovery.asl.json",
+            substitutions=known_to_both,
+            topic=topic,
+            advice="; go on where it failed: aws stepfunctions redrive-execution --execution-arn ARN",
+        )
+
+        bucket.grant_list(pipeline.role)
+        for keys in (metadata_contract.OBJECT_NAME, f"*/{metadata_contract.OBJECT_NAME}"):
+            bucket.grant_read_version(pipeline.role, keys)
+        indexing.grant_invoke(pipeline.role)
+        failures.grant_put(pipeline.role)
+        collection.grant_index(indexing.role, settings.metadata_index_name)
+
+        not_succeeded = NotSucceededRule(
+            self,
+            "not_succeeded",
+            name="metadata-not-succeeded",
+            description="Executions whose end no catch saw go to the recovery (M6)",
+            of=pipeline,
+            target=recovery,
+            topic=topic,
+        )
+        failures.grant_query(recovery.role)
+        failures.grant_put(recovery.role)
+
+        created = EventRule(
+            self,
+            "created",
+            name="metadata-created",
+            description=f"Every object named exactly {metadata_contract.OBJECT_NAME} starts the pipeline (M2)",
+            pattern={
+                "source": ["aws.s3"],
+                "detail-type": ["Object Created"],
+                "detail": {
+                    "bucket": {"name": [bucket.name]},
+                    "object": {"key": [{"suffix": f"/{metadata_contract.OBJECT_NAME}"}, metadata_contract.OBJECT_NAME]},
+                },
+            },
+            target=pipeline,
+            topic=topic,
+        )
+        # Last of all, so that the first event finds everything in its place.
+        roles = [each.role for each in (indexing, pipeline, recovery)]
+        bucket.send_events(
+            after=[created.target, not_succeeded.target, *(policy for role in roles for policy in role.policies)]
+        )
+
+        Dashboard(
+            self,
+            "dashboard",
+            name="metadata-pipeline",
+            rows=[
+                [
+                    ("Files", [pipeline.succeeded, pipeline.failed, pipeline.timed_out, pipeline.aborted]),
+                    ("Recoveries", [recovery.succeeded, recovery.failed, recovery.timed_out, recovery.aborted]),
+                    (
+                        "Waiting in dead-letter queues",
+                        [each.dead_letters.depth for each in (indexing, created, not_succeeded)],
+                    ),
+                ],
+                [
+                    ("Indexing: invocations, errors, throttles", [indexing.invocations, indexing.errors, indexing.throttles]),
+                    ("Indexing: duration, p95 in ms", [indexing.duration]),
+                ],
+            ],
+        )
+        LogsQuery(
+            self,
+            "story_of_a_file",
+            name="metadata/story-of-a-file",
+            groups=[indexing.log_group],
+            query="fields @timestamp, level, message, execution_id, version_id, ingest_id\n"
+            '| filter key = "REPLACE-ME/metadata.json"\n| sort @timestamp asc',
+        )
+
+        stack.output("metadata_bucket_name", bucket.name, "Upload metadata.json here, in any folder")
+        stack.output("metadata_state_machine_arn", pipeline.arn, "The state machine that indexes one metadata.json")
+        stack.output("metadata_failures_table_name", failures.name, "One item per failed execution")
+        stack.output("metadata_collection_name", collection.name, "OpenSearch Serverless collection")
+        stack.output("metadata_collection_endpoint", collection.endpoint, "Data plane: signed requests for the service aoss")
+        stack.output("metadata_index_name", settings.metadata_index_name, "Index of the documents")
+        stack.output("metadata_dashboard_url", collection.dashboard_url, "OpenSearch Dashboards")
+        stack.output("metadata_alarm_name", pipeline.alarm.name, "Executions that did not succeed")
+        stack.output("metadata_alarm_topic_arn", topic.arn, "Announces alarms")

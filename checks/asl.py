@@ -23,6 +23,10 @@ WITHOUT_CATCH_ALL = {
         "Claim": "who could not claim must not act on the file: the execution fails, and its alarm calls somebody",
         "RecordFailed": "nothing comes after it: its failure is the execution's, which the alarm tells",
     },
+    "metadata_recovery.asl.json": {
+        "FindRecord": "who cannot look must not write a second record: the execution fails, and its alarm calls somebody",
+        "RecordFailure": "nothing comes after it: its failure is the execution's, which the alarm tells",
+    },
 }
 """Tasks without a catch of ``States.ALL``, by file, each with the reason why."""
 
