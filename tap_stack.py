@@ -360,7 +360,7 @@ class MetadataPipeline(Construct):
             "story_of_a_file",
             name="metadata/story-of-a-file",
             groups=[indexing.log_group],
-            query="fields @timestamp, level, message, execution_id, version_id, ingest_id\n"
+            query="fields @timestamp, level, message, execution, version_id, ingest_id\n"
             '| filter key = "REPLACE-ME/metadata.json"\n| sort @timestamp asc',
         )
 
