@@ -131,7 +131,7 @@ def _check_strings(body: str) -> None:
 
 
 def _not_json(body: str, error: json.JSONDecodeError) -> InvalidMetadata:
-    if error.pos >= len(body.rstrip()) or error.msg.startswith("Unterminated"):
+    if error.pos >= len(body.rstrip(" \t\r\n")) or error.msg.startswith("Unterminated"):
         return _fault(body, len(body), "the file ends in the middle: was it cut off?")
     if error.msg == "Extra data":
         return _fault(body, error.pos, "something follows after the end of the JSON value")
@@ -249,7 +249,7 @@ def _renamed(content: dict[str, Any]) -> dict[str, Any]:
     for key, value in content.items():
         name = key
         if key.partition(".")[0] in (_TIMESTAMP, _INGEST):
-            name = f"original_{key}"
+            name = f"original_{key.removeprefix('@')}"
             while name in content or name in renamed:
                 name = f"original_{name}"
         renamed[name] = value

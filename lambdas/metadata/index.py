@@ -22,7 +22,7 @@ from botocore.httpsession import URLLib3Session
 from ..common import log
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 25
-_MAX_REASON_CHARACTERS = 1_000
+_MAX_MESSAGE_CHARACTERS = 1_000  # fits into unindexed_reason
 
 _KEYWORD = {"type": "keyword"}
 _SHORT_KEYWORD = {"type": "keyword", "ignore_above": 1024}  # Lucene refuses a term above 32,766 bytes
@@ -113,7 +113,7 @@ class Index:
         answer = self._create(INDEX)
         if answer.status == 400 and not answer.says_exists:
             # Whether OpenSearch Serverless takes this setting is not documented. Without it the limit is the default of 1,000.
-            log.warning("the index is made without its settings", index=self._name, reason=answer.reason)
+            log.warning("the index is made without its settings", index=self._name, reason=_cut(answer.reason))
             answer = self._create({key: value for key, value in INDEX.items() if key != "settings"})
         if not (answer.is_success or answer.says_exists):
             raise _failure(answer, f"creating the index {self._name}", is_document=False)
@@ -134,7 +134,7 @@ class Index:
             SigV4Auth(self._credentials(), "aoss", self._region).add_auth(request)
             answer = self._session.send(request.prepare())
         except BotoCoreError as error:
-            raise IndexUnavailable(f"{method} {self._url + path}: no answer: {error}"[:_MAX_REASON_CHARACTERS]) from error
+            raise IndexUnavailable(_cut(f"{method} {self._url + path}: no answer: {error}")) from error
         return _Answer(answer.status_code, answer.content)
 
 
@@ -148,8 +148,7 @@ class _Answer:
         self.says_exists = status == 400 and error.get("type") == "resource_already_exists_exception"
         cause = error.get("caused_by")
         parts = (error.get("type"), error.get("reason"), cause.get("reason") if isinstance(cause, dict) else None)
-        reason = ": ".join(str(part) for part in parts if part) or content.decode(errors="replace").strip() or "no reason given"
-        self.reason = reason if len(reason) <= _MAX_REASON_CHARACTERS else reason[: _MAX_REASON_CHARACTERS - 1] + "…"
+        self.reason = ": ".join(str(part) for part in parts if part) or content.decode(errors="replace").strip() or "no reason"
 
 
 def _error(content: bytes) -> dict[str, Any]:
@@ -162,7 +161,7 @@ def _error(content: bytes) -> dict[str, Any]:
 
 
 def _failure(answer: _Answer, doing: str, *, is_document: bool = True) -> Exception:
-    message = f"{doing}: OpenSearch says {answer.status}: {answer.reason}"
+    message = _cut(f"{doing}: OpenSearch says {answer.status}: {answer.reason}")
     if answer.status in (401, 403):
         return IndexForbidden(message)
     if answer.status == 429:
@@ -170,3 +169,7 @@ def _failure(answer: _Answer, doing: str, *, is_document: bool = True) -> Except
     if is_document and 400 <= answer.status < 500 and answer.status not in (404, 408):
         return DocumentRefused(message, answer.status)
     return IndexUnavailable(message)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_MESSAGE_CHARACTERS else text[: _MAX_MESSAGE_CHARACTERS - 1] + "…"
