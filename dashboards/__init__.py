@@ -1,0 +1,1 @@
+"""The dashboard over the indexed metadata files, and the command that imports it."""
