@@ -25,12 +25,35 @@ def tap() -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def etl(tap) -> Synthesised:
+    """The ETL pipeline's part of TapStack."""
+    return tap.under("etl")
+
+
+@pytest.fixture(scope="session")
+def metadata(tap) -> Synthesised:
+    """The metadata pipeline's part of TapStack."""
+    return tap.under("metadata")
+
+
+@pytest.fixture(scope="session", params=["etl", "metadata"])
+def system(request: pytest.FixtureRequest) -> Synthesised:
+    """Each system of TapStack in turn, for what must hold in each."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
 def staging() -> Synthesised:
     """TapStack of another environment, where data is not retained and e-mails are subscribed."""
     from tap_stack import TapStack
 
     return synthesise(
-        TapStack, "tap", environment_suffix="staging", aws_region="eu-central-1", etl_alert_emails="a@example.com,b@example.com"
+        TapStack,
+        "tap",
+        environment_suffix="staging",
+        aws_region="eu-central-1",
+        etl_alert_emails="a@example.com,b@example.com",
+        metadata_alert_emails="c@example.com",
     )
 
 

@@ -39,6 +39,16 @@ class Synthesised:
         elements = [each for each in stack.node.find_all() if isinstance(each, TerraformElement) and each is not stack]
         return cls(text, {each.friendly_unique_id: each.node.path.split("/", 1)[1] for each in elements})
 
+    def under(self, system: str) -> Synthesised:
+        """What belongs to one system: what stands below its construct (``etl``), and the outputs that begin with its name."""
+        def own(bodies: dict[str, Any]) -> dict[str, Any]:
+            return {id_: body for id_, body in bodies.items() if self.paths[id_].startswith(f"{system}/")}
+
+        part = {block: {kind: own(bodies) for kind, bodies in self.json[block].items()} for block in ("data", "resource")}
+        part["resource"] = {kind: bodies for kind, bodies in part["resource"].items() if bodies}
+        part["output"] = {name: each for name, each in self.json["output"].items() if name.startswith(f"{system}_")}
+        return Synthesised(json.dumps(part), self.paths)
+
     def kinds(self) -> set[str]:
         """The types of all resources."""
         return set(self.json["resource"])

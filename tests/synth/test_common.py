@@ -1,22 +1,40 @@
 """What holds for every stack: provider, state, settings, names, tags, encryption, tracing, dead letters, retention (C)."""
 
 import ast
+import json
 import re
 
 import pytest
 
+from lambda_packaging import package
 from modules import cloudwatch_event_rule
 from settings import SettingsError
 from state_backend_stack import StateBackendStack
 from tap_stack import TapStack
+from tests.synth.alarms import fires, metrics
 from tests.synth.reading import Synthesised, app, root, synthesise
 
+SYSTEMS = ("etl", "metadata")
+ARN = "arn:aws:{}:us-east-1:111122223333:{}"
 TAGS = {"Environment": "Production", "Project": "ETL-Pipeline", "Owner": "data-platform"}
 
 
 def tags(stack: Synthesised) -> set[tuple[tuple[str, str], ...]]:
     """The different sets of tags in a stack."""
     return {tuple(sorted(body["tags"].items())) for _, _, body in stack.every() if "tags" in body}
+
+
+def construct(path: str) -> str:
+    """Where the construct stands that owns the resource at this path."""
+    return path.rsplit("/", 1)[0]
+
+
+def test_every_resource_and_output_belongs_to_a_system(tap, etl, metadata):
+    """The tests that look at one system's part would miss what stands beside them."""
+    assert {path.split("/", 1)[0] for _, path, _ in tap.every()} == set(SYSTEMS)
+    assert {path for _, path, _ in tap.every()} == {path for part in (etl, metadata) for _, path, _ in part.every()}
+    assert set(tap.json["output"]) == set(etl.json["output"]) | set(metadata.json["output"])
+    assert not set(etl.json["output"]) & set(metadata.json["output"])
 
 
 # --- provider, state ------------------------------------------------------------------------------------------------
@@ -136,14 +154,20 @@ def test_other_environments_never_share_a_name(tap, staging):
 def test_longest_suffix_stays_within_the_limits_of_aws():
     """C5c: names are shortened before AWS refuses them."""
     limits = {
+        "aws_cloudwatch_event_rule": 64,
         "aws_iam_role": 64,
         "aws_lambda_function": 64,
+        "aws_opensearchserverless_access_policy": 32,
+        "aws_opensearchserverless_collection": 32,
+        "aws_opensearchserverless_lifecycle_policy": 32,
+        "aws_opensearchserverless_security_policy": 32,
         "aws_s3_bucket": 63,
         "aws_sqs_queue": 80,
         "aws_sfn_state_machine": 80,
     }
     stack = synthesise(TapStack, "tap", environment_suffix="a123456789012345")
     for kind, limit in limits.items():
+        assert stack.all(kind), kind
         for body in stack.all(kind).values():
             name = stack.readable(next(body[field] for field in ("name", "function_name", "bucket") if field in body))
             assert len(name) <= limit, f"{kind} {name}"
@@ -195,17 +219,17 @@ def test_own_tags_win_over_default_tags():
 def test_every_bucket_is_private_encrypted_and_versioned(any_stack):
     """C7: SSE, versioning, public access blocked, bucket-owner-enforced."""
     for path in any_stack.all("aws_s3_bucket"):
-        construct = path.removesuffix("/bucket")
-        encryption = any_stack.one("aws_s3_bucket_server_side_encryption_configuration", construct)
+        bucket = construct(path)
+        encryption = any_stack.one("aws_s3_bucket_server_side_encryption_configuration", bucket)
         assert encryption["rule"][0]["apply_server_side_encryption_by_default"]["sse_algorithm"] == "AES256"
-        versioning = any_stack.one("aws_s3_bucket_versioning", construct)
+        versioning = any_stack.one("aws_s3_bucket_versioning", bucket)
         assert versioning["versioning_configuration"]["status"] == "Enabled"
-        block = any_stack.one("aws_s3_bucket_public_access_block", construct)
+        block = any_stack.one("aws_s3_bucket_public_access_block", bucket)
         assert all(
             block[each] is True
             for each in ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
         )
-        ownership = any_stack.one("aws_s3_bucket_ownership_controls", construct)
+        ownership = any_stack.one("aws_s3_bucket_ownership_controls", bucket)
         assert ownership["rule"]["object_ownership"] == "BucketOwnerEnforced"
 
 
@@ -220,7 +244,7 @@ def test_every_bucket_is_private_encrypted_and_versioned(any_stack):
 def test_nothing_is_reached_without_tls(any_stack, kind, policy_kind, actions, whole):
     """C7: buckets (and their objects), queues and topics deny requests without TLS, to everybody."""
     for path in any_stack.all(kind):
-        statements = any_stack.statements(any_stack.one(policy_kind, path.rsplit("/", 1)[0])["policy"])
+        statements = any_stack.statements(any_stack.one(policy_kind, construct(path))["policy"])
         (deny,) = [each for each in statements if each.get("effect") == "Deny"]
         assert deny["actions"] == actions
         assert deny["principals"] == [{"type": "*", "identifiers": ["*"]}]
@@ -228,10 +252,20 @@ def test_nothing_is_reached_without_tls(any_stack, kind, policy_kind, actions, w
         assert len(deny["resources"]) == whole
 
 
-def test_every_data_bucket_has_access_logs(tap, state_backend):
-    """C7: logged to a bucket that accepts logs of that bucket only, for a limited time."""
-    for stack, data, logs in ((tap, "etl/data", "etl/access_logs"), (state_backend, "state", "access_logs")):
-        logging = stack.readable(stack.one("aws_s3_bucket_logging"))
+@pytest.mark.parametrize(
+    ("name", "logs_of"),
+    [
+        ("tap", {"etl/data": "etl/access_logs", "metadata/releases": "metadata/access_logs"}),
+        ("state_backend", {"state": "access_logs"}),
+    ],
+)
+def test_every_data_bucket_has_access_logs(request, name, logs_of):
+    """C7: logged to a bucket that accepts logs of that bucket only."""
+    stack = request.getfixturevalue(name)
+    assert {construct(path) for path in stack.all("aws_s3_bucket")} == {*logs_of, *logs_of.values()}
+    assert {construct(path) for path in stack.all("aws_s3_bucket_logging")} == set(logs_of)
+    for data, logs in logs_of.items():
+        logging = stack.readable(stack.one("aws_s3_bucket_logging", data))
         assert logging["bucket"] == f"<aws_s3_bucket {data}/bucket id>"
         assert logging["target_bucket"] == f"<aws_s3_bucket {logs}/bucket id>"
         name = stack.readable(stack.one("aws_s3_bucket", data)["bucket"])
@@ -244,6 +278,14 @@ def test_every_data_bucket_has_access_logs(tap, state_backend):
             "aws:SourceArn": [f"arn:aws:s3:::{name}"],
             "aws:SourceAccount": ["111122223333"],
         }
+        (rule,) = stack.one("aws_s3_bucket_lifecycle_configuration", logs)["rule"]
+        assert (rule["status"], rule["filter"], rule["expiration"]) == ("Enabled", [{"prefix": ""}], [{"days": 90}])
+
+
+def test_lifecycle_waits_for_versioning(any_stack):
+    """E1b: rules on old versions need a versioned bucket."""
+    for path, body in any_stack.all("aws_s3_bucket_lifecycle_configuration").items():
+        assert body["depends_on"] == [any_stack.address("aws_s3_bucket_versioning", f"{construct(path)}/versioning")]
 
 
 def test_every_table_is_encrypted_and_recoverable(any_stack):
@@ -254,22 +296,76 @@ def test_every_table_is_encrypted_and_recoverable(any_stack):
         assert body["billing_mode"] == "PAY_PER_REQUEST"
 
 
-def test_one_role_for_each_function_and_machine(tap):
-    """C8: nobody shares a role, and each trusts its own service only."""
-    users = {
-        path: tap.readable(body.get("role") or body.get("role_arn"))
-        for kind in ("aws_lambda_function", "aws_sfn_state_machine", "aws_cloudwatch_event_target")
-        for path, body in tap.all(kind).items()
-    }
-    assert users == {path: f"<aws_iam_role {path.rsplit('/', 1)[0]}/role/role arn>" for path in users}
-    assert len(users) == len(tap.all("aws_iam_role")) == 5
-    for path, body in tap.all("aws_iam_role").items():
-        (statement,) = tap.statements(body["assume_role_policy"])
-        expected = {"validation": "lambda", "transformation": "lambda", "not_succeeded": "events"}.get(
-            path.split("/")[1], "states"
-        )
+USERS = {
+    "aws_lambda_function": "lambda",
+    "aws_sfn_state_machine": "states",
+    "aws_cloudwatch_event_target": "events",
+}
+"""What has a role, and the service that assumes it."""
+
+
+def test_one_role_for_each_function_machine_and_target(tap):
+    """C8: nobody shares a role, and each trusts its own service only, for this account."""
+    users = {path: (body, service) for kind, service in USERS.items() for path, body in tap.all(kind).items()}
+    assert {f"{construct(path)}/role/role" for path in users} == set(tap.all("aws_iam_role"))
+    assert len(users) == len(tap.all("aws_iam_role"))
+    own_account = [{"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["111122223333"]}]
+    for path, (body, service) in users.items():
+        role = f"{construct(path)}/role/role"
+        assert tap.readable(body.get("role") or body.get("role_arn")) == f"<aws_iam_role {role} arn>"
+        (statement,) = tap.readable(tap.statements(tap.all("aws_iam_role")[role]["assume_role_policy"]))
         assert statement["actions"] == ["sts:AssumeRole"]
-        assert statement["principals"] == [{"type": "Service", "identifiers": [f"{expected}.amazonaws.com"]}]
+        assert statement["principals"] == [{"type": "Service", "identifiers": [f"{service}.amazonaws.com"]}]
+        assert statement.get("condition") == (None if service == "lambda" else own_account), "Lambda sends no SourceAccount"
+
+
+def test_what_runs_depends_on_its_runtime_policy_and_not_on_its_grants(tap):
+    """Design: AWS checks the runtime policy at creation; grants inside the dependencies would close a cycle."""
+    for kind in ("aws_lambda_function", "aws_sfn_state_machine"):
+        for path, body in tap.all(kind).items():
+            at = construct(path)
+            assert tap.address("aws_iam_role_policy", f"{at}/role/runtime_policy") in body["depends_on"]
+            assert not [each for each in body["depends_on"] if "grants_policy" in each]
+            assert tap.address("aws_cloudwatch_log_group", f"{at}/logs/group") in body["depends_on"]
+            if kind == "aws_lambda_function":
+                assert tap.address("aws_sqs_queue", f"{at}/dead_letters/queue") in body["depends_on"]
+
+
+def test_code_is_compared_by_the_hash_that_lambda_reports(tap, tmp_path):
+    """C4: cdktf's own asset hash is another one, and the plan would never settle. Each function has its own system's code."""
+    for path, body in tap.all("aws_lambda_function").items():
+        expected = package(path.split("/", 1)[0], root() / "lambdas", tmp_path)
+        assert body["source_code_hash"] == expected.source_code_hash
+        assert body["filename"].endswith(expected.path.name)
+
+
+# --- topics ---------------------------------------------------------------------------------------------------------
+
+
+def test_topic_has_a_key_of_its_own(system):
+    """C7, E9: CloudWatch alarms silently fail to publish to a topic under alias/aws/sns."""
+    ((path, topic),) = system.all("aws_sns_topic").items()
+    assert system.readable(topic["kms_master_key_id"]) == f"<aws_kms_key {construct(path)}/key arn>"
+    key = system.one("aws_kms_key")
+    assert key["enable_key_rotation"] is True
+    alarms = {"type": "Service", "identifiers": ["cloudwatch.amazonaws.com"]}
+    own_account = {"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["111122223333"]}
+    account, encrypt = system.readable(system.statements(key["policy"]))
+    assert (encrypt["actions"], encrypt["principals"]) == (["kms:Decrypt", "kms:GenerateDataKey"], [alarms])
+    assert encrypt["condition"] == [own_account]
+    assert account["principals"] == [{"type": "AWS", "identifiers": ["arn:aws:iam::111122223333:root"]}]
+    assert {"kms:PutKeyPolicy", "kms:DescribeKey", "kms:ScheduleKeyDeletion"} <= set(account["actions"])
+    publish = system.readable(system.statements(system.one("aws_sns_topic_policy")["policy"]))[0]
+    assert (publish["actions"], publish["principals"], publish["condition"]) == (["sns:Publish"], [alarms], [own_account])
+
+
+def test_delegating_the_key_covers_what_publishers_are_granted(etl):
+    """E9: a role's permission on the key counts only for actions that the key policy leaves to the account."""
+    account = etl.statements(etl.one("aws_kms_key")["policy"])[0]["actions"]
+    for path in ("etl/validation/role", "etl/pipeline/role", "etl/recovery/role"):
+        on_key = {action for action, _ in etl.permissions(path, "grants") if action.startswith("kms:")}
+        assert on_key == {"kms:Decrypt", "kms:GenerateDataKey"}
+        assert on_key <= set(account)
 
 
 # --- tracing, logs, dead letters ------------------------------------------------------------------------------------
@@ -292,7 +388,7 @@ def test_everything_that_runs_has_a_log_group_with_retention(tap):
 def test_machines_log_every_state_with_its_data(tap):
     """C9, E7a: to their own group."""
     for path, body in tap.all("aws_sfn_state_machine").items():
-        group = tap.one("aws_cloudwatch_log_group", path.rsplit("/", 1)[0])["name"]
+        group = tap.one("aws_cloudwatch_log_group", construct(path))["name"]
         assert tap.readable(body["logging_configuration"]) == {
             "level": "ALL",
             "include_execution_data": True,
@@ -306,15 +402,24 @@ def test_log_retention_is_a_setting():
     assert {body["retention_in_days"] for body in stack.all("aws_cloudwatch_log_group").values()} == {7}
 
 
-def test_saved_queries_read_the_functions_logs(tap):
-    """C9: Logs Insights queries over log groups that exist, by the fields that every log line carries."""
-    groups = {body["name"] for body in tap.all("aws_cloudwatch_log_group").values()}
-    queries = tap.all("aws_cloudwatch_query_definition").values()
-    assert {body["name"] for body in queries} == {"etl/story-of-a-file", "etl/errors"}
+QUERIES = {
+    "etl": ({"etl/story-of-a-file", "etl/errors"}, ("file_name", "execution")),
+    "metadata": ({"metadata/story-of-a-file"}, ("key", "execution")),
+}
+"""The saved queries of each system, and the fields of its log lines that tell the file and the execution."""
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_saved_queries_read_the_functions_logs(request, name):
+    """C9: Logs Insights queries over the groups of all functions of the system, by the fields that every log line carries."""
+    system = request.getfixturevalue(name)
+    groups = {f"/aws/lambda/{body['function_name']}" for body in system.all("aws_lambda_function").values()}
+    expected, fields = QUERIES[name]
+    queries = system.all("aws_cloudwatch_query_definition").values()
+    assert {body["name"] for body in queries} == expected
     for body in queries:
-        assert set(body["log_group_names"]) <= groups
-        assert "file_name" in body["query_string"]
-        assert "execution" in body["query_string"]
+        assert set(body["log_group_names"]) == groups
+        assert all(re.search(rf"\b{field}\b", body["query_string"]) for field in fields)
 
 
 def test_every_function_and_rule_has_a_dead_letter_queue(tap):
@@ -323,22 +428,107 @@ def test_every_function_and_rule_has_a_dead_letter_queue(tap):
         **{path: body["dead_letter_config"]["target_arn"] for path, body in tap.all("aws_lambda_function").items()},
         **{path: body["dead_letter_config"]["arn"] for path, body in tap.all("aws_cloudwatch_event_target").items()},
     }
-    assert len(set(holders.values())) == len(tap.all("aws_sqs_queue")) == 3
+    assert set(holders) == {*tap.all("aws_lambda_function"), *tap.all("aws_cloudwatch_event_target")}
+    assert len(holders) == len(set(holders.values())) == len(tap.all("aws_sqs_queue"))
     for path, arn in holders.items():
-        queue = tap.one("aws_sqs_queue", path.rsplit("/", 1)[0])
+        queue = tap.one("aws_sqs_queue", construct(path))
         assert tap.readable(arn) == f"arn:aws:sqs:us-east-1:111122223333:{queue['name']}"
         assert queue["sqs_managed_sse_enabled"] is True
         assert queue["message_retention_seconds"] == 14 * 24 * 3600
 
 
 def test_only_its_rule_may_fill_a_rules_queue(tap):
-    """C10: EventBridge delivers dead letters by the queue's policy, which names the rule."""
-    rule = tap.one("aws_cloudwatch_event_rule")["name"]
-    policy = tap.readable(tap.statements(tap.one("aws_sqs_queue_policy", "etl/not_succeeded/dead_letters")["policy"]))
-    (allow,) = [each for each in policy if each.get("effect", "Allow") == "Allow"]
-    assert (allow["actions"], allow["principals"][0]["identifiers"]) == (["sqs:SendMessage"], ["events.amazonaws.com"])
-    arn = f"arn:aws:events:us-east-1:111122223333:rule/{rule}"
-    assert allow["condition"] == [{"test": "ArnEquals", "variable": "aws:SourceArn", "values": [arn]}]
+    """C10: EventBridge delivers dead letters by the queue's policy, which names the rule; a function's queue lets in nobody
+    but by the function's role."""
+    rules = {construct(path): body["name"] for path, body in tap.all("aws_cloudwatch_event_rule").items()}
+    assert rules
+    for path, body in tap.all("aws_sqs_queue_policy").items():
+        policy = tap.readable(tap.statements(body["policy"]))
+        allowed = [each for each in policy if each.get("effect", "Allow") == "Allow"]
+        rule = rules.pop(construct(construct(path)), None)
+        if rule is None:
+            assert not allowed
+            continue
+        (allow,) = allowed
+        assert (allow["actions"], allow["principals"][0]["identifiers"]) == (["sqs:SendMessage"], ["events.amazonaws.com"])
+        arn = ARN.format("events", f"rule/{rule}")
+        assert allow["condition"] == [{"test": "ArnEquals", "variable": "aws:SourceArn", "values": [arn]}]
+    assert not rules, "rules whose queue takes nothing"
+
+
+def test_rules_do_not_give_up(tap):
+    """C10, E7b, M2: each rule has one target; a day of retries, then the dead-letter queue; the whole event is passed on."""
+    targets = tap.readable(tap.all("aws_cloudwatch_event_target"))
+    assert {construct(path) for path in targets} == {construct(path) for path in tap.all("aws_cloudwatch_event_rule")}
+    for path, target in targets.items():
+        assert target["rule"] == f"<aws_cloudwatch_event_rule {construct(path)}/rule name>"
+        assert target["retry_policy"] == {"maximum_event_age_in_seconds": 86400, "maximum_retry_attempts": 185}
+        assert not {"input", "input_path", "input_transformer"} & set(target)
+
+
+# --- alarms and dashboards ------------------------------------------------------------------------------------------
+
+
+def test_machines_alarm_on_every_execution_that_did_not_succeed(tap):
+    """E10, M7: one failed, timed-out or aborted execution within a minute, whether or not the other metrics have a value."""
+    for path, machine in tap.all("aws_sfn_state_machine").items():
+        alarm = tap.readable(tap.one("aws_cloudwatch_metric_alarm", f"{construct(path)}/not_succeeded"))
+        assert not fires(alarm)
+        assert not fires(alarm, failed=0, timedout=0, aborted=0)
+        for metric in ("failed", "timedout", "aborted"):
+            assert fires(alarm, **{metric: 1}), metric
+            assert fires(alarm, **{"failed": 0, "timedout": 0, "aborted": 0, metric: 1}), metric
+        arn = ARN.format("states", f"stateMachine:{machine['name']}")
+        assert metrics(alarm) == {
+            ("AWS/States", f"Executions{each}", "StateMachineArn", arn, 60, "Sum") for each in ("Failed", "TimedOut", "Aborted")
+        }
+
+
+def test_dead_letter_queues_alarm_on_the_first_message(tap):
+    """C10, E10: visible messages; NumberOfMessagesSent would not count failed deliveries."""
+    for path, queue in tap.all("aws_sqs_queue").items():
+        alarm = tap.one("aws_cloudwatch_metric_alarm", construct(path))
+        assert fires(alarm, depth=1)
+        assert not fires(alarm, depth=0)
+        assert not fires(alarm)
+        name = queue["name"]
+        assert metrics(alarm) == {("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name, 60, "Maximum")}
+
+
+@pytest.mark.parametrize(("name", "topic", "count"), [("etl", "etl-failures", 2 + 2 + 3), ("metadata", "metadata-alarms", 2 + 3)])
+def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic, count):
+    """E10, M7: all to the system's topic, each description naming the command that answers it; one period suffices."""
+    system = request.getfixturevalue(name)
+    alarms = system.readable(system.all("aws_cloudwatch_metric_alarm"))
+    assert len(alarms) == count
+    for alarm in alarms.values():
+        assert alarm["alarm_actions"] == alarm["ok_actions"] == [ARN.format("sns", topic)]
+        assert "Look: aws " in alarm["alarm_description"]
+        assert "--region us-east-1" in alarm["alarm_description"]
+        assert alarm["datapoints_to_alarm"] == 1
+        assert "actions_enabled" not in alarm
+
+
+def test_alarms_wait_for_late_metrics(tap):
+    """E10: an error counts in the period in which its invocation began, up to fifteen minutes before a time-out; a state
+    machine's metrics may come a minute late."""
+    periods = {path: alarm["evaluation_periods"] for path, alarm in tap.all("aws_cloudwatch_metric_alarm").items()}
+    seconds = max(each["timeout"] for each in tap.all("aws_lambda_function").values())
+    assert all(300 * count > seconds + 300 for path, count in periods.items() if "/error_rate/" in path)
+    assert all(count >= 3 for path, count in periods.items() if "/not_succeeded/alarm" in path)
+
+
+def test_dashboard_draws_what_exists(system):
+    """E10: every metric belongs to a function, machine or queue of this system, and none is missing."""
+    body = json.loads(system.readable(system.one("aws_cloudwatch_dashboard")["dashboard_body"]))
+    drawn = {(metric[0], metric[3]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
+    functions = {("AWS/Lambda", each["function_name"]) for each in system.all("aws_lambda_function").values()}
+    names = [each["name"] for each in system.all("aws_sfn_state_machine").values()]
+    machines = {("AWS/States", ARN.format("states", f"stateMachine:{name}")) for name in names}
+    queues = {("AWS/SQS", each["name"]) for each in system.all("aws_sqs_queue").values()}
+    assert drawn == functions | machines | queues
+    assert all(widget["properties"]["title"] and widget["properties"]["region"] == "us-east-1" for widget in body["widgets"])
+    assert all(widget["x"] + widget["width"] <= 24 for widget in body["widgets"])
 
 
 # --- retention of data ----------------------------------------------------------------------------------------------
@@ -365,6 +555,8 @@ def test_retained_data_survives_destroy(kind, settings, kept):
         assert (body["force_destroy"], body.get("lifecycle")) == (not kept, protected)
     for body in stack.all("aws_dynamodb_table").values():
         assert (body["deletion_protection_enabled"], body.get("lifecycle")) == (kept, protected)
+    for body in stack.all("aws_opensearchserverless_collection").values():
+        assert body.get("lifecycle") == protected
 
 
 # --- the house ------------------------------------------------------------------------------------------------------

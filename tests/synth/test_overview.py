@@ -1,4 +1,4 @@
-"""The architecture picture, resource by resource, by cdktf's own matchers (C13). They answer with a bool: assert it."""
+"""The architecture pictures, resource by resource, by cdktf's own matchers (C13). They answer with a bool: assert it."""
 
 import pytest
 from cdktf import Testing as Matchers
@@ -16,12 +16,25 @@ OF_TAP = [
     ("aws_sqs_queue", {"name": "etl-transformation-dlq", "message_retention_seconds": 1209600}),
     ("aws_cloudwatch_event_rule", {"name": "etl-not-succeeded"}),
     ("aws_cloudwatch_dashboard", {"dashboard_name": "etl-pipeline"}),
+    ("aws_s3_bucket", {"bucket": "iac-rlhf-aws-release", "force_destroy": False}),
+    ("aws_s3_bucket_notification", {"eventbridge": True}),
+    ("aws_cloudwatch_event_rule", {"name": "metadata-created"}),
+    ("aws_sfn_state_machine", {"name": "metadata-pipeline", "tracing_configuration": {"enabled": True}}),
+    ("aws_lambda_function", {"function_name": "metadata-indexing", "runtime": "python3.13", "architectures": ["arm64"]}),
+    ("aws_opensearchserverless_collection", {"name": "iac-rlhf-metadata-collection", "type": "TIMESERIES"}),
+    ("aws_dynamodb_table", {"name": "metadata-processing-failures", "hash_key": "execution_id", "range_key": "failed_at"}),
+    ("aws_cloudwatch_event_rule", {"name": "metadata-not-succeeded"}),
+    ("aws_sfn_state_machine", {"name": "metadata-recovery"}),
+    ("aws_cloudwatch_metric_alarm", {"alarm_name": "metadata-pipeline-executions-failed"}),
+    ("aws_sns_topic", {"name": "metadata-alarms"}),
+    ("aws_sqs_queue", {"name": "metadata-created-dlq"}),
+    ("aws_cloudwatch_dashboard", {"dashboard_name": "metadata-pipeline"}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "properties"), OF_TAP, ids=[f"{kind} {properties}" for kind, properties in OF_TAP])
 def test_tap_has(tap, kind, properties):
-    """C2: each box of the picture."""
+    """C2: each box of the pictures."""
     assert Matchers.to_have_resource_with_properties(tap.text, kind, properties)
 
 

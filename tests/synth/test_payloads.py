@@ -28,13 +28,13 @@ def read(folder, name):
 
 
 @pytest.mark.parametrize("action", STATES)
-def test_machines_pass_the_newest_payload(tap, payloads, action):
+def test_machines_pass_the_newest_payload(etl, payloads, action):
     """C15: a changed payload is a new folder, so that the old one stays tested."""
     execution_input = payloads("input")
     variables = {"file": execution_input["file"], "execution": EXECUTION}
     state_input = {"valid": False, "reason": payloads("reject.request")["reason"]}
     for machine, state in STATES[action]:
-        template = tap.machine(f"etl/{machine}")["States"][state]["Arguments"]["Payload"]
+        template = etl.machine(f"etl/{machine}")["States"][state]["Arguments"]["Payload"]
         sent = evaluate(template, variables, input=state_input, context=context(execution_input))
         assert sent == payloads(f"{action}.request")
 

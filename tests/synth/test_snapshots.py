@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from syrupy.extensions.json import JSONSnapshotExtension
 
-STATEFUL = re.compile(r"aws_(s3_bucket|dynamodb_table|kms_key|sqs_queue|sns_topic|cloudwatch_log_group)")
+STATEFUL = re.compile(
+    r"aws_(s3_bucket|dynamodb_table|opensearchserverless_collection|kms_key|sqs_queue|sns_topic|cloudwatch_log_group)"
+)
 """What holds data, keys, messages or subscriptions: another logical id would destroy it and make an empty one."""
 
 
@@ -29,7 +31,7 @@ def without_code(stack):
 
 
 def _unfolded(fields):
-    folded = {name for name, value in fields.items() if isinstance(value, str) and value.startswith('{"')}
+    folded = {name for name, value in fields.items() if isinstance(value, str) and value.startswith(('{"', '[{"'))}
     return {name: json.loads(value) if name in folded else value for name, value in fields.items()}
 
 
