@@ -24,7 +24,7 @@ import botocore.session
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ConnectTimeoutError, ReadTimeoutError, SSLError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError, SSLError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from rich import box
@@ -49,6 +49,7 @@ GIVE_LOGIN = (
     "This Dashboards wants a login that may keep saved objects: --url https://user:password@host\n"
     "(in them write %40 for @, %3A for : and %2F for /).")
 NOT_THERE = "OpenSearch Dashboards is not there. --url is the stack's output metadata_dashboard_url."
+CORRECT = "Correct that, then repeat; importing twice does no harm."
 AGAIN = "Repeat in a minute; importing twice does no harm."
 
 
@@ -98,7 +99,7 @@ def _credentials() -> ReadOnlyCredentials:
         found = botocore.session.get_session().get_credentials()
         if found:
             return found.get_frozen_credentials()
-    except BotoCoreError as error:
+    except (BotoCoreError, ClientError, RuntimeError) as error:  # the latter two from a role that cannot be assumed any more
         raise ImportFailed(f"The AWS credentials cannot be used: {error}\n{LOG_IN}") from error
     raise ImportFailed("There are no AWS credentials. Set AWS_PROFILE, or export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
 
@@ -128,7 +129,7 @@ def import_objects(where: Target, objects: list[dict[str, Any]], sender: Callabl
         raise ImportFailed(f"{where.address} did not answer as OpenSearch Dashboards does: {_plain(text)}\n{NOT_THERE}")
     if not answer["success"]:
         faults = "".join(f"\n  {_fault(error)}" for error in answer.get("errors", []))
-        raise ImportFailed(f"Not everything could be imported:{faults}\nThe others may be there. Correct that and repeat; importing twice does no harm.")
+        raise ImportFailed(f"Not everything could be imported:{faults}\nThe others may be there. {CORRECT}")
 
 
 def _remedy(response: AWSResponse, text: str, where: Target) -> str:

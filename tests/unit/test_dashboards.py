@@ -9,7 +9,7 @@ from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, SSLError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError, SSLError
 
 from dashboards.__main__ import main, target
 from dashboards.saved_objects import SOURCE, STRINGS, ndjson, saved_objects
@@ -398,6 +398,17 @@ def test_missing_credentials_are_told(capsys, monkeypatch, name, value, expected
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     assert expected in said(capsys, AssertionError("sent"))
+
+
+def test_role_that_cannot_be_assumed_is_told(capsys, monkeypatch):
+    """M5b: a profile with a role asks AWS for credentials, and AWS may refuse."""
+
+    def refused(_):
+        raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "The token has expired"}}, "AssumeRole")
+
+    monkeypatch.setattr("botocore.session.Session.get_credentials", refused)
+    err = said(capsys, AssertionError("sent"))
+    assert "The token has expired" in err and "Log in again" in err
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
