@@ -29,11 +29,12 @@ import re
 import threading
 import time
 import uuid
-from typing import Any
-from urllib.parse import parse_qs, quote
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape, unescape
 
 import botocore.session
+import urllib3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -47,6 +48,7 @@ from ministack.core.responses import (
     get_account_id,
     get_region,
     json_response,
+    request_scope,
 )
 from ministack.core.router import extract_access_key_id
 from ministack.services import (
@@ -64,9 +66,12 @@ from ministack.services import (
     sts,
 )
 
+from local.search import Engine, wanted
+
 MINISTACK_VERSION = "1.5.33"
 STATE_PAYLOAD_BYTES = 256 * 1024  # what a state may take in or give out (Step Functions quotas)
 LAMBDA_SECONDS = 900  # longest a Lambda may run, hence longest a client of Lambda may have to wait
+OPENSEARCH_URL = os.environ.pop("OPENSEARCH_URL", "")  # of a real OpenSearch; may hold a password, so no function inherits it
 
 TaskError = stepfunctions._ExecutionError
 
@@ -234,7 +239,7 @@ def from_api(shape: Shape | None, value):
         return value.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if hasattr(value, "read"):
         value = value.read()
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def error_prefix(client, sdk: str | None, service: str) -> str:
@@ -427,6 +432,26 @@ def workers_report_the_exceptions_class(script: str) -> str:
     return told
 
 
+def workers_resolve_names_below_localhost(script: str) -> str:
+    """MiniStack's worker script, with `*.localhost` as this machine's name, which Python's resolver doesn't know everywhere
+    (RFC 6761). On AWS the functions resolve the names of collections like any other.
+    """
+    return LOCALHOST_RESOLVER + script
+
+
+LOCALHOST_RESOLVER = """
+import socket
+
+def _resolve_localhost(original):
+    def getaddrinfo(host, *arguments, **keywords):
+        below = isinstance(host, str) and host.rstrip(".").lower().endswith(".localhost")
+        return original("127.0.0.1" if below else host, *arguments, **keywords)
+    return getaddrinfo
+
+socket.getaddrinfo = _resolve_localhost(socket.getaddrinfo)
+"""
+
+
 def invocations_keep_the_exceptions_class(original, worker, *arguments, **keywords) -> dict:
     """First half of `functions_fail_under_their_exceptions_name`: put class and traceback into the message that travels on."""
     result = original(worker, *arguments, **keywords)
@@ -588,6 +613,203 @@ def descriptions_nobody_gave_are_absent(original, *arguments, **keywords) -> dic
     return {key: value for key, value in answer.items() if key != "description" or value}
 
 
+class Served(NamedTuple):
+    """What serves a collection: its record in MiniStack, with which it goes, and its search engine."""
+
+    record: dict
+    engine: Engine
+
+
+def collections_need_no_docker(original, record: dict) -> None:
+    """AWS: a new collection becomes ACTIVE with an empty search engine behind its endpoint. MiniStack wants Docker for that,
+    and otherwise answers 503 to every request.
+    """
+    if opensearchserverless._collections.get(record["id"]) is record:  # not deleted meanwhile
+        record.update(status="ACTIVE", _Engine=Served(record, Engine()))
+
+
+def collections_have_names_of_their_own(original, collection_id: str) -> str:
+    """AWS: a collection is reached by a host name of its own. MiniStack puts it before its own host, here an address, before
+    which there are no names; names below `localhost` are this machine (RFC 6761).
+    """
+    return original(collection_id).replace(f".aoss.{opensearchserverless._MINISTACK_HOST}:", ".aoss.localhost:")
+
+
+def collections_are_guarded_and_served(original, served: Served, method: str, target: str, headers: dict, body: bytes):
+    """AWS: a request to a collection needs a valid signature, `aoss:APIAccessAll` in IAM, a network policy that makes the
+    collection public, and a data access policy that names its caller (OpenSearch Serverless Developer Guide, "Data access
+    control"); then OpenSearch answers it. MiniStack forwards it, unguarded, to a container. Here: an engine in this process,
+    or what OPENSEARCH_URL names.
+    """
+    path, _, query = target.partition("?")
+    if refusal := why_not(served, method, path, headers, body):
+        opensearchserverless.logger.warning("%s %s of %s is refused: %s", method, target, served.record["name"], refusal)
+        return opensearchserverless._aoss_error(403, "403 Forbidden", "Forbidden")
+    if OPENSEARCH_URL:
+        return from_real_opensearch(method, target, headers, body)
+    return served.engine.handle(method, path, query, body)
+
+
+def why_not(served: Served, method: str, path: str, headers: dict, body: bytes) -> str | None:
+    """Why the request is not allowed; None if it is."""
+    _, _, _, region, account, _ = (arn := served.record["arn"]).split(":", 5)
+    if get_region() != region:
+        return f"it is signed for the region {get_region()}"
+    if denied(headers, {}, "aoss:APIAccessAll", arn):
+        return "its signature is not valid, or its caller lacks aoss:APIAccessAll in IAM"
+    name, key = served.record["name"], extract_access_key_id(headers, {})
+    with request_scope(account, region):
+        if not is_public(name):
+            return f"no network policy makes collection/{name} public"
+        if iam_evaluator.is_root_access_key(key):
+            return None
+        caller = role_or_user(iam_evaluator.resolve_principal(key, account).arn)
+        wishes = wanted(method, path, body)
+        created = {index for action, index in wishes if action == "WriteDocument" and not index_exists(served, index)}
+        for action, index in sorted(wishes | {("CreateIndex", index) for index in created}):
+            if not data_policy_allows(caller, f"aoss:{action}", f"index/{name}/{index}"):
+                return f"no data access policy allows {caller} to aoss:{action} index/{name}/{index}"
+    return None
+
+
+def role_or_user(caller: str) -> str:
+    """The ARN that policies name: a session's role instead of the session."""
+    if ":assumed-role/" not in caller:
+        return caller
+    role = iam._roles.get(caller.split("/")[1])
+    return role["Arn"] if role else caller
+
+
+def is_public(name: str) -> bool:
+    """Whether a network policy opens the collection to everybody."""
+    policies = [each for each in opensearchserverless._security_policies.values() if each["type"] == "network"]
+    return any(
+        rule["ResourceType"] == "collection" and covers(rule, f"collection/{name}")
+        for policy in policies for statement in policy["policy"] if statement.get("AllowFromPublic")
+        for rule in statement["Rules"])
+
+
+def data_policy_allows(caller: str, permission: str, resource: str) -> bool:
+    """Whether a data access policy lets the caller do this to the index."""
+    return any(
+        rule["ResourceType"] == "index" and {permission, "aoss:*"} & set(rule["Permission"]) and covers(rule, resource)
+        for policy in opensearchserverless._access_policies.values() for statement in policy["policy"]
+        if caller in statement["Principal"] for rule in statement["Rules"])
+
+
+def covers(rule: dict, resource: str) -> bool:
+    """Whether a policy's rule is about the resource."""
+    return any(opensearchserverless._pattern_matches(pattern, resource) for pattern in rule["Resource"])
+
+
+_real_opensearch: list[urllib3.PoolManager] = []
+
+
+def from_real_opensearch(method: str, target: str, headers: dict, body: bytes) -> tuple[int, dict, bytes]:
+    """The answer of the OpenSearch that OPENSEARCH_URL names. Without the caller's signature, which is not for it."""
+    url = urllib3.util.parse_url(OPENSEARCH_URL)
+    if not _real_opensearch:
+        unchecked = {"cert_reqs": "CERT_NONE"} if is_loopback(url.host) else {}
+        _real_opensearch.append(urllib3.PoolManager(retries=False, timeout=60, maxsize=32, **unchecked))
+    kept = {name: headers[name] for name in ("content-type", "accept") if name in headers}
+    if url.auth:
+        kept |= urllib3.util.make_headers(basic_auth=unquote(url.auth))
+    base = url._replace(auth=None, path=None, query=None).url
+    try:
+        answer = _real_opensearch[0].request(method, base + target, body=body or None, headers=kept, redirect=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise OSError(f"OPENSEARCH_URL: {error}") from None  # MiniStack makes 503 of it
+    dropped = {*opensearchserverless._HOP_BY_HOP, "content-encoding"}
+    return answer.status, {name: value for name, value in answer.headers.items() if name.lower() not in dropped}, answer.data
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return f".{host}".endswith(".localhost")
+
+
+def index_exists(served: Served, name: str) -> bool:
+    """Whether the collection has the index."""
+    if OPENSEARCH_URL:
+        return from_real_opensearch("HEAD", "/" + quote(name, safe=""), {}, b"")[0] == 200
+    return served.engine.has(name)
+
+
+_lifecycle_policies = AccountRegionScopedDict()  # name -> record
+LIFECYCLE_ACTIONS = ("CreateLifecyclePolicy", "BatchGetLifecyclePolicy", "UpdateLifecyclePolicy", "DeleteLifecyclePolicy",
+                     "ListLifecyclePolicies")
+
+
+async def lifecycle_policies_are_kept(original, method, path, headers: dict, body: bytes, query_parameters):
+    """AWS keeps lifecycle policies, which tell how long documents stay (OpenSearch Serverless API, CreateLifecyclePolicy and
+    its siblings); MiniStack doesn't know these actions.
+    """
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if action not in LIFECYCLE_ACTIONS:
+        return await original(method, path, headers, body, query_parameters)
+    try:
+        return json_response(lifecycle_policy(action, json.loads(body or b"{}")))
+    except opensearchserverless._Invalid as error:
+        return error_response_json(error.code, error.message, 400)
+
+
+def lifecycle_policy(action: str, data: dict) -> dict:
+    """The answer to one of these actions."""
+    aoss = opensearchserverless
+    if action == "BatchGetLifecyclePolicy":
+        asked = [(each["type"], each["name"]) for each in data["identifiers"]]
+        found = {name: _lifecycle_policies[name] for kind, name in asked if kind == "retention" and name in _lifecycle_policies}
+        return {"lifecyclePolicyDetails": [aoss._policy_detail(each) for each in found.values()],
+                "lifecyclePolicyErrorDetails": [
+                    {"type": kind, "name": name, "errorCode": "NOT_FOUND", "errorMessage": "The specified policy is not found."}
+                    for kind, name in asked if name not in found]}
+    aoss._validate_enum(data.get("type"), "type", ("retention",))
+    if action == "ListLifecyclePolicies":
+        data = {**data, "resource": data.get("resources")}
+        return aoss._list_policies(_lifecycle_policies, data, "lifecyclePolicySummaries")
+    name, known = data.get("name"), _lifecycle_policies.get(data.get("name"))
+    aoss._validate_name(name, "name", 32)
+    if action == "CreateLifecyclePolicy":
+        if known:
+            raise aoss._Invalid(f"Policy with name {name} and type retention already exists", "ConflictException")
+        known = {"type": "retention", "name": name, "description": "", "createdDate": aoss._now_ms(), "_revision": 0}
+    elif not known:
+        raise aoss._Invalid(f"Policy with name {name} and type retention is not found", "ResourceNotFoundException")
+    if action == "DeleteLifecyclePolicy":
+        _lifecycle_policies.pop(name)
+        return {}
+    if action == "UpdateLifecyclePolicy" and data.get("policyVersion") != known["policyVersion"]:
+        raise aoss._Invalid("Policy version specified in the request refers to an older version and policy has since changed")
+    changed = {key: data[key] for key in ("description",) if data.get(key) is not None}
+    if data.get("policy") is not None or action == "CreateLifecyclePolicy":
+        changed["policy"] = retention(data.get("policy"))
+    if action == "CreateLifecyclePolicy" or any(known[key] != value for key, value in changed.items()):
+        now, revision = aoss._now_ms(), known["_revision"] + 1
+        known = {**known, **changed, "lastModifiedDate": now, "_revision": revision,
+                 "policyVersion": aoss._policy_version(now, revision)}
+        _lifecycle_policies[name] = known
+    return {"lifecyclePolicyDetail": aoss._policy_detail(known)}
+
+
+def retention(text) -> dict:
+    """A lifecycle policy's document, if it is one."""
+    aoss = opensearchserverless
+    document = aoss._parse_policy_document(text)
+    if not isinstance(document, dict):
+        raise aoss._Invalid("Policy json is invalid, error: [Lifecycle policy must be a JSON object]")
+    aoss._validate_rules(document.get("Rules"), ("index",), False)
+    for rule in document["Rules"]:
+        least = re.fullmatch(r"(\d{1,6})([dh])", str(rule.get("MinIndexRetention", "")))
+        hours = int(least[1]) * (24 if least[2] == "d" else 1) if least else 0
+        if (rule.get("NoMinIndexRetention") is True) == (24 <= hours <= 3650 * 24):
+            raise aoss._Invalid("Policy json is invalid, error: [Either NoMinIndexRetention must be true or MinIndexRetention "
+                                "between 24h and 3650d]")
+    return document
+
+
 # --- EventBridge -----------------------------------------------------------------------------------------------------------
 
 INJECTED = "injected:"
@@ -728,6 +950,10 @@ SHIMS = (  # outermost last, where one function carries several
     (opensearchserverless, "_validate_rules", dashboards_are_named_by_their_collection),
     (opensearchserverless, "_policy_detail", descriptions_nobody_gave_are_absent),
     (opensearchserverless, "_collection_detail", descriptions_nobody_gave_are_absent),
+    (opensearchserverless, "_provision", collections_need_no_docker),
+    (opensearchserverless, "_collection_endpoint", collections_have_names_of_their_own),
+    (opensearchserverless, "_proxy", collections_are_guarded_and_served),
+    (opensearchserverless, "handle_request", lifecycle_policies_are_kept),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (app, "pin_request_origin", loopback_counts_as_tls),
@@ -739,7 +965,8 @@ def install() -> None:
     if (version := importlib.metadata.version("ministack")) != MINISTACK_VERSION:
         raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
                          f"Remedy: pip install ministack=={MINISTACK_VERSION}")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = workers_report_the_exceptions_class(lambda_runtime._PYTHON_WORKER_SCRIPT)
+    for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost):
+        lambda_runtime._PYTHON_WORKER_SCRIPT = edit(lambda_runtime._PYTHON_WORKER_SCRIPT)
     for owner, name, shim in SHIMS:
         original = getattr(owner, name, None)
         if not callable(original):
