@@ -21,7 +21,6 @@ _TIMESTAMP, _INGEST = "@timestamp", "ingest"
 _BOM = "\ufeff"
 _REPLACEMENT = "\ufffd"
 _UPLOAD_AGAIN = "correct the file and upload it again"
-_HAS_BOM = "the file begins with a byte-order mark; save it as UTF-8 without one and upload it again"
 
 
 class InvalidMetadata(Exception):
@@ -41,30 +40,24 @@ def check_bytes(body: str, content_length: int, etag: str) -> None:
     """Refuse a text that is not, byte for byte, the object it was made from. Raises InvalidMetadata.
 
     Step Functions hands an object over as text, with U+FFFD where bytes are not UTF-8, and perhaps without a byte-order
-    mark, which is not documented. What became of the bytes shows in what S3 says: their number, and mostly their MD5.
+    mark, which is not documented; that one shows in the length. A mark that is still there is refused by ``parse``.
     """
-    if _is_object(_BOM + body, etag):
-        raise InvalidMetadata(_HAS_BOM)
-    if _REPLACEMENT in body and not _is_object(body, etag):
+    encoded = body.encode("utf-8", errors="surrogatepass")  # lone surrogates are refused by parse, which says where they are
+    if _REPLACEMENT in body and not _is_md5(etag, encoded):
         raise InvalidMetadata(
             "the file holds bytes that are not UTF-8, or the character U+FFFD, which cannot be told from them here;"
             f" the first one is at {_place(body, body.index(_REPLACEMENT))}; save it as UTF-8 and upload it again"
         )
-    length = len(_encoded(body))
-    if length != content_length:
+    if len(encoded) != content_length:
         raise InvalidMetadata(
-            f"the file has {content_length} bytes in S3 but its text has {length}: it is not plain UTF-8, or begins with a"
-            " byte-order mark; save it as UTF-8 without one and upload it again"
+            f"the file has {content_length} bytes in S3 but its text has {len(encoded)}: it is not plain UTF-8, or begins with"
+            " a byte-order mark (3 bytes); save it as UTF-8 without one and upload it again"
         )
 
 
-def _is_object(text: str, etag: str) -> bool:
-    """Whether the text provably is the object. The ETag is its MD5 unless it was uploaded in parts or encrypted with KMS."""
-    return hashlib.md5(_encoded(text), usedforsecurity=False).hexdigest() == etag.strip('"')
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", errors="surrogatepass")  # lone surrogates are refused by parse, which says where they are
+def _is_md5(etag: str, data: bytes) -> bool:
+    """Whether the ETag proves that the object holds these bytes. It is no MD5 after an upload in parts or with KMS."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag.strip('"')
 
 
 def parse(body: str) -> dict[str, Any]:
@@ -76,7 +69,7 @@ def parse(body: str) -> dict[str, Any]:
     if not body.strip():
         raise InvalidMetadata(f"the file is empty; it must hold one JSON object: {_UPLOAD_AGAIN}")
     if body.startswith(_BOM):
-        raise InvalidMetadata(_HAS_BOM)
+        raise InvalidMetadata("the file begins with a byte-order mark; save it as UTF-8 without one and upload it again")
     _check_before_parsing(body)
     try:
         content = json.loads(body, parse_int=Number, parse_float=Number)
@@ -250,7 +243,7 @@ def _renamed(content: dict[str, Any]) -> dict[str, Any]:
         name = key
         if key.partition(".")[0] in (_TIMESTAMP, _INGEST):
             name = f"original_{key.removeprefix('@')}"
-            while name in content or name in renamed:
+            while name in content:
                 name = f"original_{name}"
         renamed[name] = value
     return renamed
