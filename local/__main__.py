@@ -1,4 +1,4 @@
-"""The local run: `python -m local run | up | down | plan STACK` (`make local`, `make local-up`, …)."""
+"""The local run: `python -m local run | up | down | plan STACK | search [QUERY]` (`make local`, `make local-up`, …)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from local.deployment import LOCAL_SETTINGS, STACKS, Deployment, SynthesisError, files_of, synthesise
 from local.emulator import ACCESS_KEY, LOCAL, ROOT, SECRET_KEY, Emulator, EmulatorError
-from local.etl import Etl, EtlTimeout
-from local.exercise import Outcome, SamplesError, exercise, read_samples
+from local.executions import PipelineTimeout
+from local.exercise import SamplesError, exercise
+from local.metadata import Metadata, SearchError, pretty
 from local.prerequisites import prerequisites
 from local.report import RunFacts, write_report
+from local.systems import SYSTEMS
 from local.terraform import PROVIDER_VERSION, Terraform, TerraformError, find_provider, interrupt
 from settings import SettingsError, load, read_context
 
@@ -35,7 +35,7 @@ OUTPUTS = LOCAL / "outputs.json"
 REPORT = LOCAL / "report.html"
 RUN = "run"
 """The name under which `run` starts its embedded AWS, beside the one that `up` leaves running."""
-USER_ERRORS = (EmulatorError, EtlTimeout, SamplesError, SynthesisError, TerraformError)
+USER_ERRORS = (EmulatorError, PipelineTimeout, SamplesError, SearchError, SynthesisError, TerraformError)
 """What is told in words; anything else is a bug and shows its traceback."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())
@@ -94,26 +94,28 @@ class _Step:
 def run() -> int:
     """Deploy, send the samples through, report, tear down. 0 only if every sample ended as it must."""
     phases, started = Phases(), datetime.now().astimezone()
-    samples = read_samples()
+    samples = {system: system.samples() for system in SYSTEMS}
     deployment = _deployed(phases, Emulator(name=RUN))
     try:
-        with phases(f"send {len(samples)} samples through") as step:
-            etl = Etl(deployment.aws, deployment.outputs["tap"])
-            outcomes = exercise(etl, samples, lambda done, total: step("files ended", done, total))
-        console.print(_table(outcomes))
-        write_report(REPORT, outcomes, RunFacts(
+        with phases(f"send {sum(map(len, samples.values()))} samples through") as step:
+            outputs = deployment.outputs["tap"]
+            results = exercise(samples, deployment.aws, outputs, lambda done, total: step("files ended", done, total))
+        for result in results:
+            console.print(result.system.table(result.outcomes))
+        write_report(REPORT, results, RunFacts(
             when=started, phases=phases.seconds, versions=_versions(), outputs=deployment.outputs,
             suffix=deployment.environment["ENVIRONMENT_SUFFIX"]))
         with phases("destroy with Terraform") as step:
             deployment.destroy(progress=step)
     finally:
         _stopped(deployment.aws)
-    console.print(Text(f"The report, with a picture and every execution: {REPORT.relative_to(ROOT)}"))
-    wrong = [outcome for outcome in outcomes if outcome.faults]
-    for outcome in wrong:
-        console.print(Text(f"✗ {outcome.sample.file_name}: {'; '.join(outcome.faults)}", style="red"))
+    console.print(Text(f"The report, with pictures and every execution: {REPORT.relative_to(ROOT)}"))
+    wrong = [(result.system, outcome) for result in results for _, outcome in result.faulty]
+    for system, outcome in wrong:
+        console.print(Text(f"✗ {system.name}/{outcome.sample.file_name}: {'; '.join(outcome.faults)}", style="red"))
     if not wrong:
-        console.print(f"[green]Every one of the {len(outcomes)} samples ended as samples/expected.toml says.[/]")
+        count = sum(len(result.outcomes) for result in results)
+        console.print(f"[green]Every one of the {count} samples ended as its expected.toml says.[/]")
     return 1 if wrong else 0
 
 
@@ -123,13 +125,12 @@ def up(port: int) -> int:
     aws = deployment.aws
     where = {"endpoint": aws.endpoint, "region": aws.region, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
     OUTPUTS.write_text(json.dumps({**where, **deployment.outputs}, indent=2) + "\n", encoding="utf-8")
-    bucket = deployment.outputs["tap"]["etl_bucket_name"]
+    hints = "".join(f"  {system.hint(deployment.outputs['tap'])}\n" for system in SYSTEMS)
     console.print(Text(
         f"It runs at {aws.endpoint}; outputs are in {OUTPUTS.relative_to(ROOT)}. Try:\n"
         f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
         f"AWS_REGION={aws.region} AWS_DEFAULT_REGION={aws.region}\n"
-        f"  aws s3 cp samples/good.csv s3://{bucket}/raw/ && sleep 2 && aws s3 ls --recursive s3://{bucket}/\n"
-        "Stop it with: make local-down"))
+        f"{hints}Stop it with: make local-down"))
     return 0
 
 
@@ -157,6 +158,20 @@ def plan(stack: str) -> int:
         console.print(f"Planning {stack} against AWS with your credentials (for the embedded AWS: make local-up first).")
     terraform.init()
     print(terraform.show(terraform.plan()))
+    return 0
+
+
+def search(query: str, count: int) -> int:
+    """Print the newest metadata documents of the environment that `up` left running, as JSON."""
+    aws = Emulator.running()
+    if not aws:
+        raise EmulatorError("The embedded AWS is not running. Remedy: make local-up")
+    try:
+        wanted = json.loads(query)
+    except ValueError as error:
+        raise SearchError(f"The query is not JSON: {error}. Remedy: such as '{{\"term\": {{\"name\": \"ledger\"}}}}'") from None
+    metadata = Metadata(aws, json.loads(OUTPUTS.read_text(encoding="utf-8"))["tap"])
+    print(pretty(metadata.newest(count, wanted)))
     return 0
 
 
@@ -206,27 +221,6 @@ def _versions() -> dict[str, str]:
             "AWS provider": PROVIDER_VERSION, "CDKTF": version("cdktf"), "MiniStack": version("ministack")}
 
 
-def _table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="What became of each file", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("file", overflow="fold")
-    table.add_column("status", no_wrap=True)
-    for kind in ("read", "written", "rejected"):
-        table.add_column(kind, justify="right", no_wrap=True)
-    table.add_column("where it is now", overflow="fold")
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("announced", overflow="fold")
-    colours = {"SUCCEEDED": "green", "INVALID": "yellow"}
-    for outcome in outcomes:
-        record = outcome.record
-        status = record.get("status", "no record")
-        table.add_row(
-            Text(outcome.sample.file_name), Text(status, style=colours.get(status, "red")),
-            *(str(record.get(f"rows_{kind}", "")) for kind in ("read", "written", "rejected")),
-            Text(outcome.location), f"{outcome.seconds:.1f} s",
-            Text("; ".join(notice.get("Subject", "").removeprefix("ETL: ") for notice in outcome.announcements) or "–"))
-    return table
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -234,9 +228,12 @@ def main() -> int:
     commands.add_parser("up", help=up.__doc__).add_argument("--port", type=_port, default=0, help="default: a free one")
     commands.add_parser("down", help=down.__doc__)
     commands.add_parser("plan", help=plan.__doc__).add_argument("stack", choices=("state-backend", *STACKS))
+    searching = commands.add_parser("search", help=search.__doc__)
+    searching.add_argument("query", nargs="?", default='{"match_all": {}}', help="in OpenSearch's query language; default: all")
+    searching.add_argument("--count", type=int, default=10, help="how many at most; default: 10")
     arguments = vars(parser.parse_args())
-    command = {"run": run, "up": up, "down": down, "plan": plan}[arguments.pop("command")]
-    if command is not down and (faults := prerequisites()):
+    command = {"run": run, "up": up, "down": down, "plan": plan, "search": search}[arguments.pop("command")]
+    if command not in (down, search) and (faults := prerequisites()):
         console.print(Text("\n".join(faults), style="red"))
         return 2
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

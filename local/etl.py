@@ -8,58 +8,22 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-
-from boto3.dynamodb.types import TypeDeserializer
 
 from local.emulator import Emulator
+from local.executions import WAIT_SECONDS, Pipeline, items, plain, wait_for
 
-WAIT_SECONDS = 180
-POLL_SECONDS = 0.2
 ENDED = ("SUCCEEDED", "INVALID", "FAILED")
 
 
-class EtlTimeout(Exception):
-    """What was waited for did not happen in time; the message says what is there instead."""
-
-
-@dataclass(frozen=True)
-class StateRun:
-    """One state that an execution went through."""
-
-    name: str
-    kind: str
-    """`Task`, `Choice`, `Succeed`, …"""
-    entered: datetime
-    seconds: float
-    failed: bool
-    """Whether an attempt in it failed, though a retry or a catch may have helped."""
-
-
-@dataclass(frozen=True)
-class Execution:
-    """One execution of the state machine."""
-
-    arn: str
-    status: str
-    started: datetime
-    seconds: float
-    states: tuple[StateRun, ...]
-    error: str | None = None
-
-
-class Etl:
+class Etl(Pipeline):
     """A deployed ETL pipeline, through its outputs (E13) and nothing else."""
 
     def __init__(self, aws: Emulator, outputs: Mapping[str, str]):
-        self.aws = aws
+        super().__init__(aws, outputs["etl_state_machine_arn"])
         self.bucket = outputs["etl_bucket_name"]
         self.table = outputs["etl_metadata_table_name"]
-        self.machine_arn = outputs["etl_state_machine_arn"]
         self.topic_arn = outputs["etl_failure_topic_arn"]
         self.validation = outputs["etl_validation_function_name"]
         self.transformation = outputs["etl_transformation_function_name"]
@@ -91,60 +55,19 @@ class Etl:
         answer = self.aws.client("dynamodb").query(
             TableName=self.table, ConsistentRead=True, KeyConditionExpression="file_name = :name",
             ExpressionAttributeValues={":name": {"S": file_name}})
-        return [_plain(item) for item in answer["Items"]]
+        return [plain(item) for item in answer["Items"]]
 
     def all_records(self) -> list[dict]:
         """Every record of every file."""
-        pages = self.aws.client("dynamodb").get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
-        return [_plain(item) for page in pages for item in page["Items"]]
+        return items(self.aws, self.table)
 
     def wait(self, file_name: str, *, records: int = 1, seconds: float = WAIT_SECONDS) -> list[dict]:
-        """Wait until the file has this many records, all at an end. Raises EtlTimeout."""
-        deadline = time.monotonic() + seconds
-        while True:
+        """Wait until the file has this many records, all at an end. Raises PipelineTimeout."""
+        def ended() -> list[dict] | None:
             found = self.records(file_name)
-            if len(found) >= records and all(record["status"] in ENDED for record in found):
-                return found
-            if time.monotonic() > deadline:
-                raise EtlTimeout(f"{file_name}: not at an end after {seconds} s; its records are {found}")
-            time.sleep(POLL_SECONDS)
+            return found if len(found) >= records and all(record["status"] in ENDED for record in found) else None
 
-    # --- executions ---
-
-    def executions(self, status: str | None = None) -> list[dict]:
-        """Executions of the machine, as ListExecutions tells them."""
-        pages = self.aws.client("stepfunctions").get_paginator("list_executions").paginate(
-            stateMachineArn=self.machine_arn, **({"statusFilter": status} if status else {}))
-        return [each for page in pages for each in page["executions"]]
-
-    def wait_until_idle(self, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until no execution runs. Raises EtlTimeout."""
-        deadline = time.monotonic() + seconds
-        while running := self.executions("RUNNING"):
-            if time.monotonic() > deadline:
-                raise EtlTimeout(f"still running after {seconds} s: {[each['name'] for each in running]}")
-            time.sleep(POLL_SECONDS)
-
-    def execution(self, arn: str) -> Execution:
-        """What happened in one execution, state by state."""
-        states = self.aws.client("stepfunctions")
-        told = states.describe_execution(executionArn=arn)
-        pages = states.get_paginator("get_execution_history").paginate(executionArn=arn)
-        runs, entered, failed = [], None, False
-        for event in (event for page in pages for event in page["events"]):
-            kind = event["type"]
-            if kind.endswith("StateEntered"):
-                entered, failed = event, False
-            elif kind.endswith(("TaskFailed", "TaskTimedOut", "LambdaFunctionFailed")):
-                failed = True
-            elif (kind.endswith("StateExited") or kind.startswith("Execution")) and entered:
-                runs.append(StateRun(
-                    entered["stateEnteredEventDetails"]["name"], entered["type"].removesuffix("StateEntered"),
-                    entered["timestamp"], (event["timestamp"] - entered["timestamp"]).total_seconds(), failed))
-                entered = None
-        stopped = told.get("stopDate") or datetime.now(told["startDate"].tzinfo)
-        return Execution(arn, told["status"], told["startDate"], (stopped - told["startDate"]).total_seconds(), tuple(runs),
-                         told.get("error"))
+        return wait_for(ended, seconds, lambda: f"{file_name} is not at an end; its records are {self.records(file_name)}")
 
 
 class Inbox:
@@ -176,9 +99,3 @@ class Inbox:
         """Unsubscribe and remove the queue."""
         self._sns.unsubscribe(SubscriptionArn=self._subscription)
         self._sqs.delete_queue(QueueUrl=self._url)
-
-
-def _plain(item: Mapping) -> dict:
-    """A DynamoDB item as plain values; its numbers are whole."""
-    decoded = {name: TypeDeserializer().deserialize(value) for name, value in item.items()}
-    return {name: value if isinstance(value, str) else int(value) for name, value in decoded.items()}

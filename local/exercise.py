@@ -1,18 +1,29 @@
-"""Sends every file of samples/ through a deployed pipeline and holds what became of it against samples/expected.toml."""
+"""Sends every file of samples/ through the deployed systems and holds what became of each against its expected.toml.
+
+A system is a subclass of System in a module of its own (`etl_exercise.py`), with a folder of samples (`samples/etl/`) and a
+section of the report (`etl_section.html.j2`); `systems.py` lists them.
+"""
 
 from __future__ import annotations
 
-import time
 import tomllib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from local.emulator import ROOT
-from local.etl import ENDED, POLL_SECONDS, WAIT_SECONDS, Etl, Execution, Inbox
+from rich.table import Table
+
+from local.emulator import ROOT, Emulator
+from local.executions import Execution
 
 SAMPLES = ROOT / "samples"
 EXPECTED = "expected.toml"
+
+Outputs = Mapping[str, str]
+"""Outputs of the stack `tap`."""
 
 
 class SamplesError(Exception):
@@ -30,26 +41,66 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one sample."""
+    """What became of one sample; each system's has more."""
 
     sample: Sample
-    record: dict
-    """Its metadata record; empty if there is none."""
     execution: Execution | None
-    announcements: tuple[dict, ...]
-    """The notices about it, `{"Subject", "Message"}`."""
-    location: str
-    """Key at which its result, or the file itself, is now."""
     faults: tuple[str, ...]
     """What is not as expected.toml says; empty if all is well."""
 
+
+Found = TypeVar("Found", bound=Outcome)
+
+
+class System(ABC, Generic[Found]):
+    """One system of the project, as the local run shows it."""
+
+    name: str
+    """Of its folder in samples/, and of its section of the report."""
+    title: str
+    architecture: Path
+    """Its picture, an SVG."""
+
+    def samples(self) -> list[Sample]:
+        """Raises SamplesError."""
+        return read_samples(SAMPLES / self.name)
+
+    @abstractmethod
+    def exercise(
+        self, aws: Emulator, outputs: Outputs, samples: Sequence[Sample], progress: Callable[[int], None] = lambda done: None
+    ) -> list[Found]:
+        """Upload all samples at once, wait until each has come to an end, and look at what became of it.
+
+        `progress` is told how many have ended. A sample that never ends is an outcome with a fault.
+        """
+
+    @abstractmethod
+    def table(self, outcomes: Sequence[Found]) -> Table:
+        """What became of each file, for the terminal."""
+
+    @abstractmethod
+    def facts(self, outcomes: Sequence[Found]) -> dict[str, Any]:
+        """What its section of the report shows, besides the outcomes."""
+
+    @abstractmethod
+    def hint(self, outputs: Outputs) -> str:
+        """Commands to try on a running environment, a line each."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a system's samples."""
+
+    system: System
+    outcomes: Sequence[Outcome]
+
     @property
-    def seconds(self) -> float:
-        """How long its execution took; 0 if there was none."""
-        return self.execution.seconds if self.execution else 0.0
+    def faulty(self) -> list[tuple[int, Outcome]]:
+        """Outcomes that are not as they must be, each with its number from 1 on."""
+        return [(number, outcome) for number, outcome in enumerate(self.outcomes, 1) if outcome.faults]
 
 
-def read_samples(folder: Path = SAMPLES) -> list[Sample]:
+def read_samples(folder: Path) -> list[Sample]:
     """Every sample with its expectation, in the order of expected.toml. Raises SamplesError if files and list differ."""
     expected = tomllib.loads((folder / EXPECTED).read_text(encoding="utf-8"))
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != EXPECTED}
@@ -60,57 +111,22 @@ def read_samples(folder: Path = SAMPLES) -> list[Sample]:
     return [Sample(name, (folder / name).read_bytes(), expectation) for name, expectation in expected.items()]
 
 
-def exercise(etl: Etl, samples: list[Sample], progress: Callable[[int, int], None] = lambda done, total: None) -> list[Outcome]:
-    """Upload all samples at once, wait until each has come to an end, and look at what became of it.
+def exercise(
+    systems: Mapping[System, Sequence[Sample]], aws: Emulator, outputs: Outputs, progress: Callable[[int, int], None]
+) -> list[Result]:
+    """Exercise all systems side by side with their samples. `progress` is told how many of how many samples have ended."""
+    ended = dict.fromkeys(systems, 0)
+    total = sum(map(len, systems.values()))
 
-    `progress` is told how many of how many have ended. A sample that never ends is an outcome with a fault.
-    """
-    inbox = Inbox(etl.aws, etl.topic_arn)
+    def run(system: System, samples: Sequence[Sample]) -> Result:
+        def told(done: int) -> None:
+            ended[system] = done
+            progress(sum(ended.values()), total)
+
+        return Result(system, system.exercise(aws, outputs, samples, told))
+
+    threads = ThreadPoolExecutor(len(systems))
     try:
-        for sample in samples:
-            etl.upload(sample.file_name, sample.body)
-        deadline = time.monotonic() + WAIT_SECONDS
-        waiting = {sample.file_name for sample in samples}
-        while waiting and time.monotonic() < deadline:
-            waiting = {name for name in waiting if not any(record["status"] in ENDED for record in etl.records(name))}
-            progress(len(samples) - len(waiting), len(samples))
-            time.sleep(POLL_SECONDS)
-        etl.wait_until_idle()
-        return [_outcome(etl, inbox, sample) for sample in samples]
+        return list(threads.map(run, systems, systems.values()))
     finally:
-        inbox.close()
-
-
-def _outcome(etl: Etl, inbox: Inbox, sample: Sample) -> Outcome:
-    records = etl.records(sample.file_name)
-    record = records[0] if records else {}
-    execution = etl.execution(record["execution_arn"]) if "execution_arn" in record else None
-    announcements = tuple(inbox.messages(f" raw/{sample.file_name}\n"))
-    location = record.get("output_key") or record.get("failed_key") or f"raw/{sample.file_name}"
-    faults = _faults(etl, sample, records, len(announcements), location)
-    return Outcome(sample, record, execution, announcements, location, tuple(faults))
-
-
-def _faults(etl: Etl, sample: Sample, records: list[dict], announced: int, location: str) -> list[str]:
-    expected = sample.expected
-    if len(records) != 1:
-        return [f"it has {len(records)} records instead of one"]
-    [record] = records
-    found = {
-        "status": record["status"],
-        "read": record.get("rows_read"),
-        "written": record.get("rows_written"),
-        "rejected": record.get("rows_rejected"),
-        "announced": announced,
-    }
-    wrong = [name for name in found if expected.get(name, found[name]) != found[name]]
-    faults = [f"{name} is {found[name]} instead of {expected[name]}" for name in wrong]
-    if expected.get("says", "") not in record.get("error_message", ""):
-        faults.append(f"error_message does not say {expected['says']!r}: {record.get('error_message')!r}")
-    if location not in etl.keys(location):
-        faults.append(f"{location} does not exist")
-    if etl.keys(f"raw/{sample.file_name}"):
-        faults.append("it is still under raw/")
-    if (rejected := len(etl.rejects(record))) != record.get("rows_rejected", 0):
-        faults.append(f"{rejected} rejected rows are kept, the record counts {record.get('rows_rejected', 0)}")
-    return faults
+        threads.shutdown(wait=False)  # after an interruption nobody waits for the others

@@ -1,12 +1,13 @@
 """What became of every sample, as one HTML file that needs neither network nor JavaScript.
 
-    write_report(Path(".local/report.html"), outcomes, RunFacts(when, phases, versions, "local", deployment.outputs))
+    write_report(Path(".local/report.html"), results, RunFacts(when, phases, versions, "local", deployment.outputs))
+
+The page is `report.html.j2`; every system has a section in a template of its own, made of `report_parts.html.j2`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,26 +16,24 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from local.emulator import ROOT
-from local.etl import Execution, StateRun
-from local.exercise import Outcome
-
-TEMPLATE = "report.html.j2"
-ARCHITECTURE = ROOT / "docs" / "etl-architecture.svg"
+from local.executions import Execution, StateRun
+from local.exercise import Result
 
 # How a status looks: a class of the style sheet and a sign, so that colour alone says nothing.
 _LOOKS = {
     "SUCCEEDED": ("good", "✓"),
     "INVALID": ("warn", "!"),
-    "FAILED": ("bad", "✕"),
     "PROCESSING": ("busy", "…"),
+    "NO RECORD": ("none", "?"),
+    "indexed": ("good", "✓"),
+    "failed": ("warn", "!"),
+    "ignored": ("none", "–"),
 }
-_NO_RECORD = "NO RECORD"
+_OTHERS_LOOK = ("bad", "✕")
 # Controls save tab and line ends, directional marks, lone surrogates.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_ROWS = ("rows_read", "rows_written", "rows_rejected")
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ class Bar:
     width: float
 
 
-def write_report(path: Path, outcomes: Sequence[Outcome], facts: RunFacts) -> None:
+def write_report(path: Path, results: Sequence[Result], facts: RunFacts) -> None:
     """Write the report, and the folders it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(outcomes, facts), encoding="utf-8")
+    path.write_text(render(results, facts), encoding="utf-8")
 
 
-def render(outcomes: Sequence[Outcome], facts: RunFacts) -> str:
-    """The report as text. File names, reasons and notices are whatever somebody uploaded: everything is escaped."""
+def render(results: Sequence[Result], facts: RunFacts) -> str:
+    """The report as text. File names, reasons, notices and documents are whatever somebody uploaded: everything is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -76,20 +75,22 @@ def render(outcomes: Sequence[Outcome], facts: RunFacts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (duration, thousands, subject, status, look, found, share)
-    environment.filters.update({each.__name__: each for each in filters})
-    return environment.get_template(TEMPLATE).render(
-        outcomes=outcomes,
+    environment.filters.update({each.__name__: each for each in (duration, thousands, look, share)})
+    environment.globals.update(axis=axis, timeline=timeline)
+    sections = [
+        environment.get_template(f"{result.system.name}_section.html.j2").render(
+            system=result.system,
+            outcomes=result.outcomes,
+            architecture=Markup(result.system.architecture.read_text(encoding="utf-8")),  # ours: not escaped
+            **result.system.facts(result.outcomes),
+        )
+        for result in results
+    ]
+    return environment.get_template("report.html.j2").render(
+        results=results,
         facts=facts,
-        faulty=[(number, outcome) for number, outcome in enumerate(outcomes, 1) if outcome.faults],
-        headline=headline(outcomes),
-        statuses=Counter(status(outcome) for outcome in outcomes),
-        totals={name: sum(outcome.record.get(name, 0) for outcome in outcomes) for name in _ROWS},
-        announced=sum(len(outcome.announcements) for outcome in outcomes),
-        seconds=sum(outcome.seconds for outcome in outcomes),
-        axis=axis,
-        timeline=timeline,
-        architecture=Markup(ARCHITECTURE.read_text(encoding="utf-8")),  # ours, the only markup that is not escaped
+        headline=headline(results),
+        sections=[Markup(section) for section in sections],  # escaped where they were made
     )
 
 
@@ -100,15 +101,16 @@ def visible(value: object) -> object:
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
-def headline(outcomes: Sequence[Outcome]) -> str:
+def headline(results: Sequence[Result]) -> str:
     """Whether all is well, in one sentence."""
-    faulty = sum(bool(outcome.faults) for outcome in outcomes)
-    files = "1 file" if len(outcomes) == 1 else f"{len(outcomes)} files"
-    if not outcomes:
+    count = sum(len(result.outcomes) for result in results)
+    faulty = sum(len(result.faulty) for result in results)
+    files = "1 file" if count == 1 else f"{count} files"
+    if not count:
         return "No file was sent"
     if faulty:
         return f"{faulty} of {files} did not end as expected"
-    return "The file ended as expected" if len(outcomes) == 1 else f"All {files} ended as expected"
+    return "The file ended as expected" if count == 1 else f"All {files} ended as expected"
 
 
 def duration(seconds: float, digits: int = 2) -> str:
@@ -127,27 +129,9 @@ def thousands(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
-def subject(notice: Mapping) -> str:
-    """A notice's subject without the system's name, which is the same for all."""
-    return str(notice.get("Subject") or "(no subject)").removeprefix("ETL: ")
-
-
-def status(outcome: Outcome) -> str:
-    """What the record says, if there is one."""
-    return outcome.record.get("status", _NO_RECORD)
-
-
 def look(name: str) -> tuple[str, str]:
-    """Class and sign of a status of a record or an execution."""
-    return _LOOKS.get(name, ("none", "?") if name == _NO_RECORD else ("bad", "✕"))
-
-
-def found(outcome: Outcome, name: str) -> str:
-    """What is there for a key of expected.toml."""
-    if name == "announced":
-        return str(len(outcome.announcements))
-    key = {"status": "status", "says": "error_message"}.get(name, f"rows_{name}")
-    return str(outcome.record.get(key, "–"))
+    """Class and sign of what became of a file or an execution."""
+    return _LOOKS.get(name, _OTHERS_LOOK)
 
 
 def share(part: float, whole: float) -> float:

@@ -1,4 +1,5 @@
-"""One embedded AWS for all tests of this folder, and a maker of the tiny things they need in it."""
+"""One embedded AWS for all tests of this folder with the stacks deployed into it once, and a maker of the tiny things that
+tests need in it."""
 
 import io
 import itertools
@@ -6,19 +7,63 @@ import json
 import textwrap
 import time
 import zipfile
+from contextlib import contextmanager
 
 import pytest
 
+from local.deployment import Deployment
 from local.emulator import Emulator
+from local.terraform import find_provider
+from tests.local.search_engine import SearchEngine
 
 ACCOUNT = "000000000000"
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory):
+def search_engine():
+    """The OpenSearch behind the collections' data plane; it can be told to fail."""
+    with SearchEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory, search_engine):
     """The embedded AWS, IAM enforced, started once per test session, in a folder of its own: sessions may run side by side."""
-    with Emulator(folder=tmp_path_factory.mktemp("aws")) as emulator:
+    with Emulator(folder=tmp_path_factory.mktemp("aws"), settings={"OPENSEARCH_URL": search_engine.url}) as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def provider_source():
+    """Where Terraform takes the AWS provider from (L4)."""
+    return find_provider()
+
+
+@pytest.fixture(scope="session")
+def deployment(aws, provider_source):
+    """Both stacks, deployed by the real Terraform."""
+    deployed = Deployment(aws, provider_source)
+    deployed.deploy()
+    yield deployed
+    deployed.remove_files()  # the emulator, and all in it, goes with the `aws` fixture
+
+
+@pytest.fixture
+def denied(aws):
+    """`with denied(role, action, resource):` takes one permission away from a role for a while."""
+
+    @contextmanager
+    def deny(role: str, action: str, resource: str):
+        iam = aws.client("iam")
+        statement = {"Effect": "Deny", "Action": action, "Resource": resource}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_role_policy(RoleName=role, PolicyName="broken", PolicyDocument=policy)
+        try:
+            yield
+        finally:
+            iam.delete_role_policy(RoleName=role, PolicyName="broken")
+
+    return deny
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 import pytest
 
-from local.exercise import exercise, read_samples
+from local.etl_exercise import EtlSystem
 from tests.local.etl.files import HEADER, rows
 
 
-def test_every_sample_ends_as_it_must(etl):
+def test_every_sample_ends_as_it_must(aws, deployment):
     """E1–E5, L1: what `make local` shows."""
-    assert {outcome.sample.file_name: outcome.faults for outcome in exercise(etl, read_samples()) if outcome.faults} == {}
+    system = EtlSystem()
+    outcomes = system.exercise(aws, deployment.outputs["tap"], system.samples())
+    assert {outcome.sample.file_name: outcome.faults for outcome in outcomes if outcome.faults} == {}
 
 
 def test_output_of_a_messy_file(etl):

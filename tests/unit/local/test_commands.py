@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from local import __main__ as commands
-from local.exercise import Outcome, Sample
+from local.etl_exercise import EtlOutcome, EtlSystem
+from local.exercise import Result, Sample
+from local.metadata import Number
+from local.systems import SYSTEMS
 from local.terraform import TerraformError
 
 
@@ -21,7 +24,7 @@ def deployed(monkeypatch, tmp_path):
         outputs={"state-backend": {"state_bucket_name": "s"}, "tap": dict.fromkeys(TAP_OUTPUTS, "x")})
     monkeypatch.setattr(commands, "_deployed", lambda phases, emulator: deployment)
     monkeypatch.setattr(commands, "_stopped", lambda emulator: done.append("stopped"))
-    monkeypatch.setattr(commands, "write_report", lambda path, outcomes, facts: done.append("reported"))
+    monkeypatch.setattr(commands, "write_report", lambda path, results, facts: done.append("reported"))
     monkeypatch.setattr(commands, "_versions", dict)
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     monkeypatch.setattr(commands, "OUTPUTS", tmp_path / "outputs.json")
@@ -30,11 +33,15 @@ def deployed(monkeypatch, tmp_path):
 
 
 TAP_OUTPUTS = ("etl_bucket_name", "etl_metadata_table_name", "etl_state_machine_arn", "etl_failure_topic_arn",
-               "etl_validation_function_name", "etl_transformation_function_name")
+               "etl_validation_function_name", "etl_transformation_function_name", "metadata_bucket_name",
+               "metadata_state_machine_arn", "metadata_failures_table_name", "metadata_collection_endpoint",
+               "metadata_index_name")
 
 
-def outcome(*faults: str) -> Outcome:
-    return Outcome(Sample("a [b].csv", b"", {}), {"status": "SUCCEEDED"}, None, (), "processed/a [b].csv", faults)
+def results(*faults: str) -> list[Result]:
+    return [Result(EtlSystem(), [
+        EtlOutcome(Sample("a [b].csv", b"", {}), None, each, {"status": "SUCCEEDED"}, (), "processed/a [b].csv")
+        for each in ((), faults)])]
 
 
 def run_main(monkeypatch, *arguments: str) -> int:
@@ -43,13 +50,16 @@ def run_main(monkeypatch, *arguments: str) -> int:
     return commands.main()
 
 
-def test_outputs_of_local_up(deployed):
-    """L3: where it is, the root's keys, then plain outputs by stack."""
+def test_outputs_of_local_up(deployed, capsys):
+    """L3: where it is, the root's keys, then plain outputs by stack; and what to try, for every system."""
     assert commands.up(port=0) == 0
     assert json.loads(commands.OUTPUTS.read_text()) == {
         "endpoint": "http://127.0.0.1:4566", "region": "us-east-1", "access_key": "test", "secret_key": "test",
         **deployed.outputs}
     assert deployed.done == []  # it goes on running
+    told = capsys.readouterr().out
+    for system in SYSTEMS:
+        assert system.hint(deployed.outputs["tap"]) in told.replace("\n", " ")
 
 
 def test_local_down_without_anything_running(deployed, monkeypatch, capsys):
@@ -72,7 +82,7 @@ def test_local_down(deployed, monkeypatch, which):
 @pytest.mark.parametrize(("faults", "code"), [((), 0), (("status is FAILED instead of SUCCEEDED",), 1)])
 def test_exit_code_of_local(deployed, monkeypatch, capsys, faults, code):
     """L1: 0 only if every sample ended as it must; reported and torn down either way."""
-    monkeypatch.setattr(commands, "exercise", lambda etl, samples, progress: [outcome(), outcome(*faults)])
+    monkeypatch.setattr(commands, "exercise", lambda *_: results(*faults))
     assert run_main(monkeypatch, "run") == code
     assert deployed.done == ["reported", "destroyed", "stopped"]
     told = capsys.readouterr().out
@@ -117,3 +127,31 @@ def test_missing_prerequisites_are_named(monkeypatch, capsys):
     monkeypatch.setattr(commands, "prerequisites", lambda: ["Terraform is missing. Remedy: install it"])
     assert commands.main() == 2
     assert "Remedy: install it" in capsys.readouterr().out
+
+
+class TestSearch:
+    """M5a, L3: `python -m local search`."""
+
+    @pytest.fixture
+    def running(self, deployed, monkeypatch):
+        """An environment that `local-up` left running; the queries it was asked."""
+        asked = []
+        commands.OUTPUTS.write_text(json.dumps(deployed.outputs))
+        monkeypatch.setattr(commands.Emulator, "running", lambda: deployed.aws)
+        monkeypatch.setattr(commands.Metadata, "search", lambda self, query: asked.append(query) or [
+            {"_source": {"whole": Number("9007199254740993"), "name": "März"}}])
+        return asked
+
+    def test_the_newest_documents_as_they_are_stored(self, running, monkeypatch, capsys):
+        assert run_main(monkeypatch, "search", '{"term": {"name": "ledger"}}', "--count", "3") == 0
+        assert running == [{"size": 3, "query": {"term": {"name": "ledger"}}, "sort": [{"@timestamp": "desc"}]}]
+        assert capsys.readouterr().out == '[\n  {\n    "whole": 9007199254740993,\n    "name": "März"\n  }\n]\n'
+
+    def test_a_query_that_is_none(self, running, monkeypatch, capsys):
+        assert run_main(monkeypatch, "search", "ledger") == 1
+        assert "The query is not JSON" in capsys.readouterr().out and running == []
+
+    def test_nothing_is_running(self, monkeypatch, capsys):
+        monkeypatch.setattr(commands.Emulator, "running", lambda: None)
+        assert run_main(monkeypatch, "search") == 1
+        assert "make local-up" in capsys.readouterr().out

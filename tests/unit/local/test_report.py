@@ -8,9 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from local.etl import Execution, StateRun
-from local.exercise import Outcome, Sample, read_samples
-from local.report import ARCHITECTURE, RunFacts, axis, duration, headline, render, timeline, visible, write_report
+from local.etl_exercise import EtlOutcome, EtlSystem
+from local.executions import Execution, StateRun
+from local.exercise import Result, Sample
+from local.metadata import Number
+from local.metadata_exercise import FAILED, IGNORED, INDEXED, LOST, MetadataOutcome, MetadataSystem
+from local.report import RunFacts, axis, duration, headline, timeline, visible, write_report
+from local.report import render as render_results
+from local.systems import SYSTEMS
 
 START = datetime(2026, 1, 31, 14, 5, 9, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>"
@@ -32,7 +37,27 @@ def execution(*states, seconds=4.0, status="SUCCEEDED", error=None):
 def outcome(name="good.csv", *, record=None, run=None, notices=(), faults=(), expected=None):
     sample = Sample(name, b"", expected or {"status": "SUCCEEDED"})
     record = {"status": "SUCCEEDED", "rows_read": 1500, "rows_written": 1499, "rows_rejected": 1} if record is None else record
-    return Outcome(sample, record, run, tuple(notices), f"processed/{name}", tuple(faults))
+    return EtlOutcome(sample, run, tuple(faults), record, tuple(notices), f"processed/{name}")
+
+
+def stored(name="metadata.json", status=INDEXED, *, document=None, failure=None, run=None, faults=(), expected=None, seconds=1.5):
+    """What became of a metadata file."""
+    sample = Sample(name, b"", expected or {"outcome": status})
+    return MetadataOutcome(sample, run, tuple(faults), status, document, failure, seconds)
+
+
+DOCUMENT = {"@timestamp": "2026-01-31T14:05:09Z", "ingest": {"id": "0123456789abcdef" * 4, "key": "metadata.json"},
+            "whole": Number("9007199254740993"), "exponent": Number("1E400"), "text": "9007199254740993"}
+FAILURE = {"execution_id": "arn:aws:states:us-east-1:1:execution:metadata:1", "failed_at": "2026-01-31T14:05:10.000Z",
+           "input": '{"detail": {}}', "error": "InvalidMetadata", "cause": "it is empty", "object_key": "a/metadata.json"}
+
+
+def render(etl_outcomes, facts=FACTS, metadata_outcomes=None):
+    """A report of the ETL pipeline, and of the metadata pipeline too if there are outcomes of it."""
+    results = [Result(EtlSystem(), etl_outcomes)]
+    if metadata_outcomes is not None:
+        results.append(Result(MetadataSystem(), metadata_outcomes))
+    return render_results(results, facts)
 
 
 class Page(HTMLParser):
@@ -79,7 +104,7 @@ class Page(HTMLParser):
 )
 def test_headline_says_whether_all_is_well(faults, sentence):
     outcomes = [outcome(f"{number}.csv", faults=each) for number, each in enumerate(faults)]
-    assert headline(outcomes) == sentence
+    assert headline([Result(EtlSystem(), outcomes[:1]), Result(EtlSystem(), outcomes[1:])]) == sentence
     page = render(outcomes, FACTS)
     assert f"{sentence}</h1>" in page
     assert ('role="alert"' in page) == any(faults)
@@ -89,32 +114,37 @@ def test_headline_says_whether_all_is_well(faults, sentence):
 def test_faults_are_named_with_their_file_on_top_and_its_details_open():
     page = render([outcome("a.csv"), outcome("b.csv", faults=["status is FAILED instead of SUCCEEDED"])], FACTS)
     alert = page[page.index('role="alert"') : page.index("</header>")]
-    assert 'href="#file-2"' in alert
+    assert 'href="#etl-2"' in alert
     assert "b.csv" in alert
     assert "status is FAILED instead of SUCCEEDED" in alert
     assert "a.csv" not in alert
-    assert re.findall(r'<details id="(file-\d+)"( open)?>', page) == [("file-1", ""), ("file-2", " open")]
+    assert re.findall(r'<details id="(etl-\d+)"( open)?>', page) == [("etl-1", ""), ("etl-2", " open")]
 
 
 def test_every_sample_is_listed_with_its_own_details():
-    samples = read_samples()
-    page = Page(render([Outcome(each, {}, None, (), f"raw/{each.file_name}", ()) for each in samples], FACTS))
-    assert page.tags.count("details") == len(samples)
-    for each in samples:
-        assert page.text.count(each.file_name) >= 3, each.file_name  # table, place, details
+    etl, metadata = EtlSystem().samples(), MetadataSystem().samples()
+    page = Page(render(
+        [EtlOutcome(each, None, (), {}, (), f"raw/{each.file_name}") for each in etl], FACTS,
+        [MetadataOutcome(each, None, (), LOST, None, None, None) for each in metadata]))
+    assert page.tags.count("details") == len(etl) + len(metadata)
+    for each in (*etl, *metadata):
+        assert page.text.count(each.file_name) >= 2, each.file_name  # table, details
     targets = {value for _, name, value in page.attributes if name == "href"}
-    assert targets == {f"#file-{number}" for number in range(1, len(samples) + 1)}
+    numbered = {f"#{name}-{number}" for name, samples in (("etl", etl), ("metadata", metadata))
+                for number in range(1, len(samples) + 1)}
+    assert targets == numbered | {"#etl", "#metadata"}
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
+    assert {target[1:] for target in targets} <= set(ids)
 
 
 def test_hostile_text_comes_out_as_text_wherever_it_stands():
     run = execution((HOSTILE, 0, 1, True), status=HOSTILE, error=HOSTILE)
     run = replace(run, states=tuple(replace(state, kind=HOSTILE) for state in run.states))
-    hostile = Outcome(
-        Sample(HOSTILE, b"", {"status": HOSTILE, HOSTILE: '"onclick="x'}),
+    hostile = EtlOutcome(
+        Sample(HOSTILE, b"", {"status": HOSTILE, HOSTILE: '"onclick="x'}), run, (HOSTILE,),
         {"status": HOSTILE, "error_message": HOSTILE, HOSTILE: HOSTILE},
-        run, ({"Subject": HOSTILE, "Message": f"</pre>{HOSTILE}"},), f"failed/{HOSTILE}", (HOSTILE,),
+        ({"Subject": HOSTILE, "Message": f"</pre>{HOSTILE}"},), f"failed/{HOSTILE}",
     )
     facts = RunFacts(START, {HOSTILE: 1.0}, {HOSTILE: HOSTILE}, HOSTILE, {HOSTILE: {HOSTILE: HOSTILE}})
     page = render([hostile], facts)
@@ -143,7 +173,9 @@ def test_what_would_hide_or_reorder_text_is_written_out(text, shown):
 def test_nothing_is_fetched_and_nothing_runs(tmp_path):
     notice = {"Subject": "ETL: x", "Message": "Execution: https://us-east-1.console.aws.amazon.com/states"}
     path = tmp_path / "new" / "report.html"
-    write_report(path, [outcome(name="\ud800.csv", run=execution(("A", 0, 1, False)), notices=[notice])], FACTS)
+    one = outcome(name="\ud800.csv", run=execution(("A", 0, 1, False)), notices=[notice])
+    write_report(path, [Result(EtlSystem(), [one]), Result(MetadataSystem(), [stored(document={**DOCUMENT, "half": "\ud800"})])],
+                 FACTS)
     page = path.read_text(encoding="utf-8")
     parsed = Page(page)
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
@@ -155,7 +187,10 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path):
 
 
 def test_page_is_well_formed():
-    page = Page(render([outcome(run=execution(("A", 0, 1, True)), faults=["late"]), outcome("b.csv", record={})], FACTS))
+    csv = [outcome(run=execution(("A", 0, 1, True)), faults=["late"]), outcome("b.csv", record={})]
+    json = [stored(document=DOCUMENT, run=execution(("Index", 0, 1, True))),
+            stored(status=FAILED, failure=FAILURE, faults=["late"])]
+    page = Page(render(csv, FACTS, json))
     assert not page.open
     assert not page.unbalanced
 
@@ -236,15 +271,75 @@ def test_what_ran_where():
     assert "What became of each file" in Page(render([], RunFacts(START, {}, {}, "local", {}))).text
 
 
-def test_picture_is_one_file_that_stands_alone_and_lends_itself_to_the_page():
-    svg = ET.fromstring(ARCHITECTURE.read_text(encoding="utf-8"))
+class TestMetadata:
+    """M3b, M6: the section of the metadata pipeline."""
+
+    def test_hostile_content_comes_out_as_text(self):
+        document = {"@timestamp": HOSTILE, "ingest": {"id": HOSTILE * 9, "unindexed_reason": HOSTILE}, HOSTILE: [HOSTILE],
+                    "end": "</pre></details>", "\u202ehidden": "a\x00b"}
+        outcomes = [
+            stored(HOSTILE, document=document, run=execution((HOSTILE, 0, 1, True), error=HOSTILE)),
+            stored(HOSTILE, FAILED, failure=dict.fromkeys(FAILURE, HOSTILE), faults=[HOSTILE], expected={HOSTILE: HOSTILE}),
+            stored(HOSTILE, HOSTILE),
+        ]
+        page = render([], FACTS, outcomes)
+        assert "<script" not in page and "\u202e" not in page and "\x00" not in page
+        parsed = Page(page)
+        assert not parsed.open and not parsed.unbalanced
+        assert parsed.text.count(HOSTILE) >= 25
+        assert "</pre></details>" in parsed.text and "\\u202ehidden" in parsed.text
+        assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
+
+    def test_a_document_is_shown_as_it_is_stored(self):
+        text = Page(render([], FACTS, [stored(document=DOCUMENT)])).text
+        assert text.count('"whole": 9007199254740993,\n  "exponent": 1E400,\n  "text": "9007199254740993"\n}') == 2
+        assert "0123456789ab…" in text  # the table
+        assert "It is empty." in text  # the table of failures
+
+    def test_failures_stand_in_the_table_and_in_their_details(self):
+        page = render([], FACTS, [stored("a/metadata.json", FAILED, failure=FAILURE)])
+        for word in FAILURE.values():
+            assert word in Page(page[page.index('<details id="metadata-1"') :]).text
+        table = page[page.index('<table class="failures">') :]
+        assert Page(table[table.index("<tbody>") : table.index("</tbody>")]).text.split() == [
+            "a/metadata.json", "InvalidMetadata", "it", "is", "empty", "2026-01-31T14:05:10.000Z"]
+
+    def test_outcomes_are_counted(self):
+        outcomes = [stored(document=DOCUMENT), stored(status=FAILED, failure=FAILURE),
+                    stored(status=IGNORED, seconds=None), stored(status=LOST, faults=["outcome is lost instead of indexed"])]
+        page = render([outcome()], FACTS, outcomes)
+        text = " ".join(Page(page).text.split())
+        assert "1 indexed, 1 failed, 1 ignored, 1 lost." in text
+        assert "1 of 5 files did not end as expected" in text and "4 files 3 as expected" in text
+        alert = page[page.index('role="alert"') : page.index("</header>")]
+        assert 'href="#metadata-4"' in alert and "outcome is lost instead of indexed" in alert
+
+    def test_demands_stand_beside_what_is_found(self):
+        expected = {"outcome": FAILED, "error": "InvalidMetadata", "says": "empty"}
+        page = render([], FACTS, [stored(status=FAILED, failure=FAILURE, expected=expected)])
+        table = page[page.index('<table class="compare">') :]
+        assert Page(table[table.index("<tbody>") : table.index("</tbody>")]).text.split() == [
+            "outcome", "failed", "failed", "error", "InvalidMetadata", "InvalidMetadata", "says", "empty", "it", "is", "empty"]
+
+
+PARTS = {
+    "etl": ("S3 bucket", "raw/", "processed/", "failed/", "Validation", "Transformation", "Lambda", "Pipeline", "Step Functions",
+            "EventBridge", "Recovery", "DynamoDB", "SNS", "KMS", "DLQ", "CloudWatch"),
+    "metadata": ("bucket", "metadata.json", "EventBridge", "Step Functions", "Lambda", "OpenSearch Serverless", "DynamoDB",
+                 "Recovery", "SNS", "DLQ", "CloudWatch"),
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
+def test_picture_is_one_file_that_stands_alone_and_lends_itself_to_the_page(system):
+    svg = ET.fromstring(system.architecture.read_text(encoding="utf-8"))
     words = " ".join(svg.itertext())
-    for part in ("S3 bucket", "raw/", "processed/", "failed/", "Validation", "Transformation", "Lambda", "Pipeline",
-                 "Step Functions", "EventBridge", "Recovery", "DynamoDB", "SNS", "KMS", "DLQ", "CloudWatch"):
+    for part in PARTS[system.name]:
         assert part in words, part
-    assert all(each.get("id", "etl-a-").startswith("etl-a-") for each in svg.iter())
+    prefix = f"{system.name}-a-"
+    assert all(each.get("id", prefix).startswith(prefix) for each in svg.iter())
     style = svg.find("{http://www.w3.org/2000/svg}style").text
     rules = [line.strip() for line in style.splitlines() if "{" in line and not line.strip().startswith("@")]
-    assert all(rule.startswith(".etl-architecture") for rule in rules)
+    assert all(rule.startswith(f".{system.name}-architecture") for rule in rules)
     assert "prefers-color-scheme: dark" in style
-    assert "etl-a-title" in render([], FACTS)
+    assert f"{prefix}title" in render_results([Result(system, [])], FACTS)

@@ -1,0 +1,7 @@
+"""The systems that the local run exercises, in the order in which it shows them."""
+
+from local.etl_exercise import EtlSystem
+from local.exercise import System
+from local.metadata_exercise import MetadataSystem
+
+SYSTEMS: tuple[System, ...] = (EtlSystem(), MetadataSystem())
