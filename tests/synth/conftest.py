@@ -5,15 +5,12 @@ import aws_provider  # noqa: F401  (first: it works before CDKTF is imported, or
 # isort: split
 import json
 import os
-from pathlib import Path
 
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 
 import pytest
 
-from tests.synth.reading import Synthesised, synthesise
-
-PAYLOADS = Path(__file__).with_name("payloads")
+from tests.synth.reading import Synthesised, shapes, synthesise
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +70,5 @@ def any_stack(request: pytest.FixtureRequest) -> Synthesised:
 
 @pytest.fixture
 def payloads():
-    """Reads a payload of the newest shape: ``payloads("convert.request")``."""
-    newest = max((folder for folder in PAYLOADS.iterdir() if folder.is_dir()), key=lambda folder: int(folder.name))
-    return lambda name: json.loads((newest / f"{name}.json").read_text(encoding="utf-8"))
+    """Reads a payload of a system's newest shape: ``payloads("etl", "convert.request")``."""
+    return lambda system, name: json.loads((shapes(system)[-1] / f"{name}.json").read_text(encoding="utf-8"))

@@ -112,5 +112,11 @@ class Synthesised:
         return json.loads(self.readable(self.one("aws_sfn_state_machine", path)["definition"]))
 
 
+def shapes(system: str) -> list[Path]:
+    """The folders of a system's payloads, the newest shape last; see payloads/README.md."""
+    folders = (each for each in (Path(__file__).with_name("payloads") / system).iterdir() if each.is_dir())
+    return sorted(folders, key=lambda each: int(each.name))
+
+
 def root() -> Path:
     return Path(__file__).resolve().parents[2]

@@ -1,9 +1,11 @@
-"""Evaluates the JSONata of a state machine's definition, with what Step Functions adds to it."""
+"""Evaluates the JSONata of a state machine's definition, with what Step Functions adds to it, and runs whole machines."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jsonata
@@ -12,25 +14,37 @@ EXPRESSION = re.compile(r"^\{%(.*)%\}$", re.DOTALL)
 EXECUTION = "arn:aws:states:us-east-1:111122223333:execution:etl-pipeline:4f1c8f0e"
 
 
+class QueryEvaluationError(Exception):
+    """``States.QueryEvaluationError``: an expression that fails, or has no value (Step Functions developer guide)."""
+
+
 def evaluate(template: Any, variables: dict[str, Any] | None = None, **states: Any) -> Any:
     """A field of a state (``Arguments``, ``Output``, …) as Step Functions would fill it. ``states`` become ``$states.…``.
 
-    A field whose expression has no value is left out, as within one expression.
+    Raises QueryEvaluationError. Within one expression, an object's field without a value is left out.
     """
     if isinstance(template, dict):
-        filled = {key: evaluate(value, variables, **states) for key, value in template.items()}
-        return {key: value for key, value in filled.items() if value is not None}
+        return {key: evaluate(value, variables, **states) for key, value in template.items()}
     if isinstance(template, list):
         return [evaluate(item, variables, **states) for item in template]
     match = EXPRESSION.match(template) if isinstance(template, str) else None
     if not match:
         return template
-    expression = jsonata.Jsonata(match[1])
+    if not _run(f"$exists(({match[1]}))", variables, states):
+        raise QueryEvaluationError(f"{match[1]}: has no value")
+    return _run(match[1], variables, states)
+
+
+def _run(text: str, variables: dict[str, Any] | None, states: dict[str, Any]) -> Any:
+    expression = jsonata.Jsonata(text)
     expression.assign("states", states)
     for name, value in (variables or {}).items():
         expression.assign(name, value)
     expression.register_lambda("parse", json.loads)
-    return expression.evaluate({})
+    try:
+        return expression.evaluate({})
+    except (jsonata.JException, ValueError) as error:
+        raise QueryEvaluationError(f"{text}: {error}") from error
 
 
 def context(execution_input: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -47,3 +61,146 @@ def ways(state: dict[str, Any]) -> dict[str, str]:
     found = {field: state[field] for field in ("Next", "Default") if field in state}
     found |= {f"choice {number}": choice["Next"] for number, choice in enumerate(state.get("Choices", []))}
     return found | {error: catch["Next"] for catch in state.get("Catch", []) for error in catch["ErrorEquals"]}
+
+
+# --- whole executions -----------------------------------------------------------------------------------------------
+
+STATE_LIMIT = 256 * 1024
+"""Bytes that the output of a state may have (Step Functions developer guide, "Quotas")."""
+UNCATCHABLE = ("States.DataLimitExceeded", "States.Runtime")
+"""What ``States.ALL`` does not match ("Handling errors")."""
+
+
+class Failure(Exception):
+    """An error that a task reports, or that ends an execution."""
+
+    def __init__(self, error: str, cause: str | None = None) -> None:
+        super().__init__(error)
+        self.error, self.cause = error, cause
+
+    @property
+    def output(self) -> dict[str, str]:
+        """``$states.errorOutput``: without ``Cause`` if there is none."""
+        return {"Error": self.error, **({} if self.cause is None else {"Cause": self.cause})}
+
+
+@dataclass
+class Execution:
+    """How an execution went."""
+
+    status: str = "RUNNING"
+    error: str | None = None
+    cause: str | None = None
+    output: Any = None
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    """State and arguments of every call, retries included."""
+    pauses: list[float] = field(default_factory=list)
+    """The longest that each retry may have waited, in seconds."""
+
+    def arguments(self, state: str) -> Any:
+        """Those of the one call of a state."""
+        (only,) = [arguments for name, arguments in self.calls if name == state]
+        return only
+
+
+def execute(machine: dict[str, Any], input_: Any, tasks: Mapping[str, Callable[[Any], Any]], arn: str = EXECUTION) -> Execution:
+    """Run a machine of Pass, Choice, Task, Fail and Succeed states. ``tasks`` answer the calls: state → function of the
+    arguments, which gives the result or raises Failure."""
+    run = Execution()
+    environment = context(input_, Execution={"Id": arn, "Name": arn.rsplit(":", 1)[1], "Input": input_})
+    variables: dict[str, Any] = {}
+    name, data = machine["StartAt"], input_
+    try:
+        while True:
+            state = machine["States"][name]
+            fields = {"input": data, "context": environment}
+            if state["Type"] == "Succeed":
+                run.status, run.output = "SUCCEEDED", data
+                return run
+            if state["Type"] == "Fail":
+                raise Failure(_filled(state["Error"], variables, fields), _filled(state["Cause"], variables, fields))
+            if state["Type"] == "Choice":
+                chosen = [each["Next"] for each in state["Choices"] if _condition(each["Condition"], variables, fields)]
+                name = chosen[0] if chosen else state["Default"]
+                continue
+            way = state
+            if state["Type"] == "Task":
+                result, caught = _call(name, state, variables, fields, tasks[name], run)
+                way = state if caught is None else caught
+                fields["result" if caught is None else "errorOutput"] = result
+            else:
+                result = data
+            output = _filled(way["Output"], variables, fields) if "Output" in way else result
+            variables = variables | _filled(way.get("Assign", {}), variables, fields)
+            data = _within_the_limit(output)
+            if state.get("End") and way is state:
+                run.status, run.output = "SUCCEEDED", data
+                return run
+            name = way["Next"]
+    except Failure as failure:
+        run.status, run.error, run.cause = "FAILED", failure.error, failure.cause
+        return run
+
+
+def _call(
+    name: str,
+    state: dict[str, Any],
+    variables: dict[str, Any],
+    fields: dict[str, Any],
+    task: Callable[[Any], Any],
+    run: Execution,
+) -> tuple[Any, dict[str, Any] | None]:
+    """A task with its retries: its result and None, or its error output and the catch that takes it."""
+    retried: dict[int, int] = {}
+    while True:
+        try:
+            arguments = _filled(state["Arguments"], variables, fields)
+            run.calls.append((name, arguments))
+            result = _within_the_limit(task(arguments))
+            if "Output" in state:  # what it fails on is retried, too
+                _within_the_limit(_filled(state["Output"], variables, {**fields, "result": result}))
+            return result, None
+        except Failure as failure:
+            number, retrier = next(
+                ((n, each) for n, each in enumerate(state.get("Retry", [])) if takes(each, failure.error)), (-1, None)
+            )
+            if retrier and retried.get(number, 0) < retrier.get("MaxAttempts", 3):
+                run.pauses.append(pauses(retrier)[retried.get(number, 0)])
+                retried[number] = retried.get(number, 0) + 1
+                continue
+            catch = next((each for each in state.get("Catch", []) if takes(each, failure.error)), None)
+            if catch is None:
+                raise
+            return failure.output, catch
+
+
+def takes(entry: dict[str, Any], error: str) -> bool:
+    """Whether a retrier or a catcher is for this error."""
+    return error in entry["ErrorEquals"] or ("States.ALL" in entry["ErrorEquals"] and error not in UNCATCHABLE)
+
+
+def pauses(retrier: dict[str, Any]) -> list[float]:
+    """The pause before each retry in seconds, at its longest: with full jitter it is anything from 0 to this."""
+    rate, longest = retrier.get("BackoffRate", 2), retrier.get("MaxDelaySeconds", float("inf"))
+    attempts = range(retrier.get("MaxAttempts", 3))
+    return [min(retrier.get("IntervalSeconds", 1) * rate**attempt, longest) for attempt in attempts]
+
+
+def _filled(template: Any, variables: dict[str, Any], fields: dict[str, Any]) -> Any:
+    try:
+        return evaluate(template, variables, **fields)
+    except QueryEvaluationError as error:
+        raise Failure("States.QueryEvaluationError", str(error)) from error
+
+
+def _condition(template: str, variables: dict[str, Any], fields: dict[str, Any]) -> bool:
+    value = _filled(template, variables, fields)
+    if not isinstance(value, bool):
+        raise Failure("States.QueryEvaluationError", f"{template}: {value!r} is no boolean")
+    return value
+
+
+def _within_the_limit(output: Any) -> Any:
+    if len(json.dumps(output, ensure_ascii=False).encode("utf-8", "surrogatepass")) > STATE_LIMIT:
+        raise Failure("States.DataLimitExceeded", "The state/task returned a result with a size exceeding the maximum")
+    return output

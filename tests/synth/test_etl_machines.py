@@ -255,7 +255,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_record_of_a_converted_file(pipeline, payloads, outcome):
     """E4c, E8a: the function's answer becomes the record; the loser has no output_key and names the winner."""
-    answer = payloads(f"convert.response.{outcome}")
+    answer = payloads("etl", f"convert.response.{outcome}")
     state = evaluate(pipeline["States"]["Transform"]["Output"], result={"Payload": answer}, context=context(INPUT))
     conditions = [choice["Condition"] for choice in pipeline["States"]["IsConverted"]["Choices"]]
     assert [evaluate(each, input=state) for each in conditions] == [False, answer["rows_rejected"] > 0]
@@ -282,12 +282,12 @@ def outcome_record(pipeline, state):
 def test_record_of_an_invalid_file(pipeline, payloads, from_):
     """E3c, E5c, E8a: INVALID with the reason; after a conversion with its counts, after a validation without."""
     states = pipeline["States"]
-    answer = payloads("validate.response.invalid" if from_ == "validate" else "convert.response.invalid")
+    answer = payloads("etl", "validate.response.invalid" if from_ == "validate" else "convert.response.invalid")
     name = "Validate" if from_ == "validate" else "Transform"
     state = evaluate(states[name]["Output"], result={"Payload": answer}, context=context(INPUT))
     choice = states["IsValid" if from_ == "validate" else "IsConverted"]["Choices"][0]
     assert evaluate(choice["Condition"], input=state) is (from_ == "convert")
-    moved = {"Payload": payloads("reject.response")}
+    moved = {"Payload": payloads("etl", "reject.response")}
     state = evaluate(states["Reject"]["Output"], input=state, result=moved, context=context(INPUT))
     record = outcome_record(pipeline, state)
     assert (record["status"], record["error_message"]) == ("INVALID", answer["reason"])
