@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.synth.permissions import MACHINE_RUNTIME, function_runtime
+
 BUCKET = "arn:aws:s3:::etl-pipeline-111122223333"
 ARN = "arn:aws:{}:us-east-1:111122223333:{}"
 TABLE = ARN.format("dynamodb", "table/etl-file-metadata")
@@ -53,28 +55,6 @@ GRANTS = {
     },
 }
 
-
-def function_runtime(name):
-    return {
-        ("logs:CreateLogStream", ARN.format("logs", f"log-group:/aws/lambda/{name}:*")),
-        ("logs:PutLogEvents", ARN.format("logs", f"log-group:/aws/lambda/{name}:*")),
-        ("xray:PutTraceSegments", "*"),
-        ("xray:PutTelemetryRecords", "*"),
-        ("sqs:SendMessage", ARN.format("sqs", f"{name}-dlq")),
-    }
-
-
-MACHINE_RUNTIME = {
-    *((f"logs:{action}LogDelivery", "*") for action in ("Create", "Delete", "Get", "Update")),
-    ("logs:ListLogDeliveries", "*"),
-    ("logs:DescribeLogGroups", "*"),
-    ("logs:DescribeResourcePolicies", "*"),
-    ("logs:PutResourcePolicy", "*"),
-    *(
-        (f"xray:{action}", "*")
-        for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
-    ),
-}
 
 RUNTIME = {
     "etl/validation/role": function_runtime("etl-validation"),

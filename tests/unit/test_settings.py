@@ -132,6 +132,24 @@ BAD = [
     ("ETL_VALIDATION_TIMEOUT_SECONDS", "901"),
     ("ETL_TRANSFORMATION_TIMEOUT_SECONDS", "29"),
     ("ETL_VALIDATION_RESERVED_CONCURRENCY", "0"),
+    ("METADATA_BUCKET_NAME", "Upper"),
+    ("METADATA_ALERT_EMAILS", "nobody"),
+    ("METADATA_MAX_FILE_BYTES", "0"),
+    ("METADATA_MAX_FILE_BYTES", "131073"),
+    ("METADATA_INDEX_NAME", "Upper"),
+    ("METADATA_INDEX_NAME", "_hidden"),
+    ("METADATA_INDEX_NAME", "-x"),
+    ("METADATA_INDEX_NAME", "a b"),
+    ("METADATA_INDEX_NAME", "a*"),
+    ("METADATA_INDEX_NAME", "a/b"),
+    ("METADATA_INDEX_NAME", "x" * 129),
+    ("METADATA_STANDBY_REPLICAS", "some"),
+    ("METADATA_RETENTION_DAYS", "0"),
+    ("METADATA_RETENTION_DAYS", "3651"),
+    ("METADATA_INDEXING_MEMORY_MB", "127"),
+    ("METADATA_INDEXING_TIMEOUT_SECONDS", "44"),
+    ("METADATA_INDEXING_TIMEOUT_SECONDS", "901"),
+    ("METADATA_INDEXING_RESERVED_CONCURRENCY", "0"),
 ]
 
 
@@ -140,6 +158,73 @@ def test_bad_values_name_their_variable_and_value(variable, value):
     """C5a: validated before synth."""
     (fault,) = faults(environ={variable: value})
     assert fault.startswith(f"environment variable {variable}={value!r}: ")
+
+
+ACCOUNT = "111122223333"
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "*",
+        "alice",
+        ACCOUNT,
+        f"arn:aws:iam::{ACCOUNT}:role/*",
+        f"arn:aws:iam::{ACCOUNT}:role/team-*",
+        f"arn:aws:iam::{ACCOUNT}:*",
+        f"arn:aws:iam::{ACCOUNT}:role/",
+        f"arn:aws:iam::{ACCOUNT}:group/readers",
+        f"arn:aws:iam::{ACCOUNT}:policy/readers",
+        "arn:aws:iam::*:role/reader",
+        "arn:aws:iam::12345:role/reader",
+        f"arn:aws:sts::{ACCOUNT}:federated-user/alice",
+        f"arn:aws:s3:::bucket,arn:aws:iam::{ACCOUNT}:role/reader",
+    ],
+)
+def test_principals_that_nobody_should_name(principal):
+    """M5a, C8: somebody by name; what OpenSearch Serverless would refuse, or would take for everybody, is told before synth."""
+    (fault,) = faults(environ={"METADATA_DASHBOARD_PRINCIPALS": principal})
+    assert fault.startswith(f"environment variable METADATA_DASHBOARD_PRINCIPALS={principal!r}: ")
+    assert fault.endswith("must be ARNs of IAM roles or users with commas between them, without wildcards")
+
+
+def test_principals():
+    """M5a: roles and users with their paths, of any partition; roles' sessions; an account's root."""
+    principals = (
+        f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef",
+        f"arn:aws-cn:iam::{ACCOUNT}:user/team/alice@example.com",
+        f"arn:aws-us-gov:sts::{ACCOUNT}:assumed-role/reader/session",
+        f"arn:aws:iam::{ACCOUNT}:root",
+    )
+    given = load({}, {"METADATA_DASHBOARD_PRINCIPALS": ", ".join(principals)})
+    assert given.tap.metadata_dashboard_principals == principals
+    assert load({}, {"METADATA_DASHBOARD_PRINCIPALS": " , "}).tap.metadata_dashboard_principals == ()
+
+
+def test_bounds_of_the_metadata_settings():
+    """M3a, M5a: what is still accepted."""
+    settings = load(
+        {},
+        {
+            "METADATA_MAX_FILE_BYTES": "131072",
+            "METADATA_INDEX_NAME": "0._-" + "x" * 124,
+            "METADATA_RETENTION_DAYS": "3650",
+            "METADATA_INDEXING_TIMEOUT_SECONDS": "45",
+        },
+    ).tap
+    assert settings.metadata_max_file_bytes == 128 * 1024
+    assert len(settings.metadata_index_name) == 128
+    assert settings.metadata_retention_days == 3650
+    assert settings.metadata_indexing_timeout_seconds == 45
+
+
+@pytest.mark.parametrize(
+    ("suffix", "chosen", "has"),
+    [("prod", None, True), ("dev", None, False), ("prod", False, False), ("dev", True, True)],
+)
+def test_metadata_has_standby_replicas(suffix, chosen, has):
+    """M5a: true for prod, false elsewhere, unless told."""
+    assert TapSettings(environment_suffix=suffix, metadata_standby_replicas=chosen).metadata_has_standby_replicas is has
 
 
 def test_one_message_lists_every_fault():
