@@ -12,7 +12,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,9 +122,14 @@ class Metadata(Pipeline):
     def failures_of(self, key: str, version: str | None = None) -> list[dict]:
         """The items of a key, or of one version of it."""
         return [item for item in self.failures()
-                if item["object_key"] == key and version in (None, version_in(item["input"]))]
+                if item["object_key"] == key and version in (None, version_in(item["input"])[1])]
 
-    # --- the end of a version ---
+    # --- versions ---
+
+    def executed(self, earlier: Container[str] = ()) -> list[Version]:
+        """The version of every execution except those with an earlier ARN."""
+        arns = [each["executionArn"] for each in self.executions() if each["executionArn"] not in earlier]
+        return [version_in(self.execution(arn).input) for arn in arns]
 
     def wait(self, key: str, version: str, *, seconds: float = WAIT_SECONDS) -> Ended:
         """Wait until this version is a document or a failure. Raises PipelineTimeout."""
@@ -161,8 +166,7 @@ class Metadata(Pipeline):
         hits = self.search({"size": _MOST_HITS, "query": {"terms": {"ingest.id": list(ids)}}})
         found = {ids[hit["_source"]["ingest"]["id"]]: Ended(hit["_source"], None) for hit in hits}
         for item in self.failures():
-            version = item["object_key"], version_in(item["input"])
-            if version in ids.values():
+            if (version := version_in(item["input"])) in ids.values():
                 found.setdefault(version, Ended(None, item))
         return found
 
@@ -172,9 +176,10 @@ def ingest_id(bucket: str, key: str, version: str) -> str:
     return hashlib.sha256(f"{bucket}\n{key}\n{version}".encode()).hexdigest()
 
 
-def version_in(execution_input: str) -> str:
-    """The version id in an execution's input; nothing if there is none, as in a forged event."""
-    return json.loads(execution_input).get("detail", {}).get("object", {}).get("version-id", "")
+def version_in(execution_input: str) -> Version:
+    """Key and version id in an execution's input; empty if there are none, as in a forged event."""
+    told = json.loads(execution_input or "{}").get("detail", {}).get("object", {})
+    return told.get("key", ""), told.get("version-id", "")
 
 
 def parsed(text: str) -> Any:

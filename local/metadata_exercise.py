@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from rich.text import Text
 from local.emulator import ROOT, Emulator
 from local.executions import WAIT_SECONDS
 from local.exercise import Outcome, Outputs, Sample, System
-from local.metadata import Ended, Metadata, Version, pretty, version_in
+from local.metadata import Ended, Metadata, Version, pretty
 
 INDEXED, FAILED, IGNORED, LOST = "indexed", "failed", "ignored", "lost"
 """Outcomes: a document; an item in the table of failures; no execution at all; nothing of these."""
@@ -87,7 +86,7 @@ class MetadataSystem(System[MetadataOutcome]):
 
         metadata.follow([uploads[sample.file_name] for sample in others], ended, WAIT_SECONDS)
         metadata.wait_until_idle()
-        started = Counter(_versions_executed(metadata, earlier))
+        started = Counter(metadata.executed(earlier))
         return [_outcome(metadata, sample, version, ends.get(version), started[version], seconds.get(version))
                 for sample in samples for version in [uploads[sample.file_name]]]
 
@@ -117,13 +116,6 @@ class MetadataSystem(System[MetadataOutcome]):
     def hint(self, outputs: Outputs) -> str:
         bucket = outputs["metadata_bucket_name"]
         return f"aws s3 cp samples/metadata/metadata.json s3://{bucket}/ && sleep 2 && .venv/bin/python -m local search"
-
-
-def _versions_executed(metadata: Metadata, earlier: set[str]) -> list[Version]:
-    """Key and version of every execution since."""
-    arns = [each["executionArn"] for each in metadata.executions() if each["executionArn"] not in earlier]
-    inputs = [metadata.execution(arn).input for arn in arns]
-    return [(json.loads(each)["detail"]["object"]["key"], version_in(each)) for each in inputs]
 
 
 def _outcome(
