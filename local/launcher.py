@@ -812,6 +812,33 @@ def retention(text) -> dict:
 
 # --- EventBridge -----------------------------------------------------------------------------------------------------------
 
+_told_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version of the object that S3 tells of", default=None)
+
+
+def s3_tells_of_versions(original, *arguments, version_id: str | None = None, **keywords) -> None:
+    """First half of `events_of_s3_name_the_version`: keep what MiniStack doesn't put into the event."""
+    _told_version.set(version_id)  # every notification has a thread and a context of its own
+    original(*arguments, version_id=version_id, **keywords)
+
+
+def events_of_s3_name_the_version(original, event: dict, *arguments) -> None:
+    """AWS: an event about an object of a versioned bucket holds its `version-id` (S3 User Guide, "EventBridge event message
+    structure"). MiniStack's holds none.
+    """
+    if event["Source"] == "aws.s3" and (version := _told_version.get()):
+        detail = json.loads(event["Detail"])
+        detail["object"]["version-id"] = version
+        event = {**event, "Detail": json.dumps(detail)}
+    original(event, *arguments)
+
+
+def events_happen_at_whole_seconds(original, event) -> str:
+    """AWS: the `time` of an event has no fraction of a second (EventBridge User Guide, "Events"). MiniStack gives those of its
+    own services milliseconds.
+    """
+    return re.sub(r"\.\d+(?=Z$)", "", original(event))
+
+
 INJECTED = "injected:"
 
 
@@ -921,6 +948,13 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
     return original(data)
 
 
+def resets_forget_all(original) -> None:
+    """Nothing of AWS: MiniStack's `/_ministack/reset` also forgets what shims keep."""
+    original()
+    for kept in (_saved_queries, _lifecycle_policies):
+        kept.clear()
+
+
 SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_invoke_resource", tasks_are_calls_of_the_machines_role),
     (stepfunctions, "_run_execution", machines_time_out),
@@ -954,9 +988,13 @@ SHIMS = (  # outermost last, where one function carries several
     (opensearchserverless, "_collection_endpoint", collections_have_names_of_their_own),
     (opensearchserverless, "_proxy", collections_are_guarded_and_served),
     (opensearchserverless, "handle_request", lifecycle_policies_are_kept),
+    (s3, "_fire_s3_event", s3_tells_of_versions),
+    (eventbridge, "_dispatch_event", events_of_s3_name_the_version),
+    (eventbridge, "_event_time_string", events_happen_at_whole_seconds),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (app, "pin_request_origin", loopback_counts_as_tls),
+    (app, "_reset_all_state", resets_forget_all),
 )
 
 

@@ -42,10 +42,11 @@ METADATA_FIELDS = ("_id", "_index", "_source", "_type", "_routing", "_field_name
 class Refused(Exception):
     """A request, or one document of a bulk request, that OpenSearch would refuse."""
 
-    def __init__(self, kind: str, reason: str, status: int = 400, *, cause: tuple[str, str] | None = None, **more):
+    def __init__(self, kind: str, reason: str, status: int = 400, *, cause: tuple[str, str] | None = None,
+                 more: dict[str, Any] | None = None):
         super().__init__(reason)
         self.status = status
-        self.error: dict = {"type": kind, "reason": reason, **more}
+        self.error: dict = {"type": kind, "reason": reason, **(more or {})}
         if cause:
             self.error["caused_by"] = {"type": cause[0], "reason": cause[1]}
 
@@ -170,7 +171,7 @@ class Malformed(ValueError):
         self.kind, self.ignorable = kind, ignorable
 
 
-def typed(definition: dict, value):
+def typed(definition: dict, value) -> Any:
     """The value as a field of this definition indexes it; None if there is nothing to index."""
     kind = definition["type"]
     if isinstance(value, dict):
@@ -243,12 +244,13 @@ def milliseconds(text: str, formats: str = DEFAULT_FORMAT, *, round_up: bool = F
 
 
 def _since_1970(year, month, day, hour, minute, second, fraction, offset, *, round_up: bool) -> int:
-    filled = (12, None, 23, 59, 59) if round_up else (1, 1, 0, 0, 0)
-    month, day, hour, minute, second = (
-        int(given) if given else default for given, default in zip((month, day, hour, minute, second), filled, strict=True))
-    day = day or calendar.monthrange(int(year), month)[1]
-    thousandths = int(fraction.ljust(3, "0")[:3]) if fraction else 999 if round_up else 0
-    moment = datetime(int(year), month, day, hour, minute, second, thousandths * 1000, UTC)
+    def part(given, first: int, last: int) -> int:
+        return int(given) if given else last if round_up else first
+
+    year, month = int(year), part(month, 1, 12)
+    thousandths = int(fraction.ljust(3, "0")[:3]) if fraction else part(None, 0, 999)
+    moment = datetime(year, month, part(day, 1, calendar.monthrange(year, month)[1]), part(hour, 0, 23), part(minute, 0, 59),
+                      part(second, 0, 59), thousandths * 1000, UTC)
     if offset and offset != "Z":
         digits = offset[1:].replace(":", "").ljust(4, "0")
         away = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
@@ -277,9 +279,9 @@ SETTINGS = {  # and what they are if nobody says
 }
 
 
-def unmapped(reason: str, **more) -> Refused:
+def unmapped(reason: str, cause: tuple[str, str] | None = None) -> Refused:
     """What OpenSearch says of a document or a mapping that contradicts the mapping."""
-    return Refused("mapper_parsing_exception", reason, **more)
+    return Refused("mapper_parsing_exception", reason, cause=cause)
 
 
 def unparsable(reason: str, kind: str = "json_parse_exception") -> Refused:
@@ -547,14 +549,14 @@ class Parsing:
             return "date"
         return "string"
 
-    def _extend(self, path: str, kind: str, value=None) -> None:
+    def _extend(self, path: str, kind: str, value: Any = None) -> None:
         """Add what a value of this kind makes of a new field: by the first template that fits, else by OpenSearch's defaults."""
         prefix, dot, name = path.rpartition(".")
         definition: dict = {"type": DEFAULT_TYPES[kind]}
         if kind == "string":
             definition["fields"] = {"keyword": {"type": "keyword", "ignore_above": 256}}
-        elif kind == "date" and (format_ := date_format(value)) != DEFAULT_FORMAT:
-            definition["format"] = format_
+        elif kind == "date" and (formats := date_format(value)) != DEFAULT_FORMAT:
+            definition["format"] = formats
         for template in self.index.root.get("dynamic_templates", []):
             [rule] = template.values()
             if template_fits(rule, kind, name, path):
@@ -570,6 +572,7 @@ class Parsing:
     def _field(self, path: str, definition: dict, value) -> None:
         """Index a value in a field and in the field's further fields."""
         kind = definition["type"]
+        item: Any
         try:
             item = typed(definition, value)
         except Malformed as malformed:
@@ -580,11 +583,12 @@ class Parsing:
                     f"Preview of field's value: '{preview(value)}'", cause=(malformed.kind, str(malformed))) from None
             self.ignored.add(path)
             item = None
-        if kind == "keyword" and len(item) > int(definition.get("ignore_above", 2**31 - 1)):
-            item = None
-        if kind == "keyword" and item is not None and len(item.encode(errors="replace")) > TERM_BYTES:
-            raise illegal(f'Document contains at least one immense term in field="{path}" (whose UTF8 encoding is longer than '
-                          f"the max length {TERM_BYTES}), all of which were skipped.")
+        if item is not None and kind == "keyword":
+            if len(item) > int(definition.get("ignore_above", 2**31 - 1)):
+                item = None
+            elif len(item.encode(errors="replace")) > TERM_BYTES:
+                raise illegal(f'Document contains at least one immense term in field="{path}" (whose UTF8 encoding is longer '
+                              f"than the max length {TERM_BYTES}), all of which were skipped.")
         if item is not None:
             self.values.setdefault(path, []).extend(re.findall(r"\w+", item.lower()) if kind == "text" else [item])
         for name, further in definition.get("fields", {}).items():
@@ -676,8 +680,8 @@ def as_term(definition: dict, path: str, value):
             return decimal(plain(value))
         return typed(definition, value)
     except Malformed as malformed:
-        raise Refused("query_shard_exception", f"failed to create query: {malformed}", cause=(malformed.kind, str(malformed)),
-                      index=path) from None
+        raise Refused("query_shard_exception", f"failed to create query: {malformed}",
+                      cause=(malformed.kind, str(malformed))) from None
 
 
 def match_all(given: dict, index: Index) -> Matcher:
@@ -758,8 +762,8 @@ def match_bool(given: dict, index: Index) -> Matcher:
         bool(should) and not must and not filters)
 
     def match(document: Document) -> float | None:
-        scores = [query(document) for query in must]
-        if None in scores or any(query(document) is None for query in filters):
+        scores = [score for query in must if (score := query(document)) is not None]
+        if len(scores) < len(must) or any(query(document) is None for query in filters):
             return None
         optional = [score for query in should if (score := query(document)) is not None]
         if len(optional) < least or any(query(document) is not None for query in must_not):
@@ -875,7 +879,7 @@ def date_histogram(given: dict, definition: dict | None, rows: list[Row], furthe
             keys.append(following(keys[-1]))
             if len(keys) > BUCKETS:
                 raise Refused("too_many_buckets_exception", f"Trying to create too many buckets. Must be less than or equal to: "
-                                                            f"[{BUCKETS}] but was [{len(keys)}].", max_buckets=BUCKETS)
+                                                            f"[{BUCKETS}] but was [{len(keys)}].", more={"max_buckets": BUCKETS})
     parts = ((key, found.get(key, [])) for key in keys)
     return {"buckets": [{"key_as_string": iso(key), "key": key, "doc_count": len(part), **further(part)}
                         for key, part in parts if len(part) >= least]}
@@ -930,7 +934,8 @@ def sorted_hits(hits: list[Hit], given, indexes: list[Index]) -> tuple[list[Hit]
             continue
         for index in indexes:
             if index.column(path) is None and unmapped_type is None:
-                raise Refused("query_shard_exception", f"No mapping found for [{path}] in order to sort on", index=index.name)
+                raise Refused("query_shard_exception", f"No mapping found for [{path}] in order to sort on",
+                              more={"index": index.name})
         present = [hit for hit in hits if hit[1].values.get(path)]
         absent = [hit for hit in hits if not hit[1].values.get(path)]
         choose = max if descending else min
@@ -1027,9 +1032,8 @@ class Engine:
                 status, answer = self._answer(method, path, query, body)
         except Refused as refused:
             status, answer = refused.status, refused.answer()
-        except RecursionError:
-            refused = illegal(f"the request or a document is nested too deeply: {UNKNOWN}")
-            status, answer = refused.status, refused.answer()
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:  # a list where an object belongs, say
+            status, answer = 400, Refused("parsing_exception", f"malformed request: {error!r}: {UNKNOWN}").answer()
         text = "" if method == "HEAD" else write_json(answer)
         return status, {"Content-Type": "application/json; charset=UTF-8"}, text.encode(errors="replace")
 
@@ -1084,16 +1088,16 @@ class Engine:
             pattern = "*" if name == "_all" else name
             matching = [each for each in self._indexes if fnmatch.fnmatchcase(each, pattern)]
             if not matching and "*" not in pattern:
-                raise Refused("index_not_found_exception", f"no such index [{name}]", 404,
-                              **{"index": name, "resource.id": name, "resource.type": "index_or_alias", "index_uuid": "_na_"})
+                raise Refused("index_not_found_exception", f"no such index [{name}]", 404, more={
+                    "index": name, "resource.id": name, "resource.type": "index_or_alias", "index_uuid": "_na_"})
             found |= {each: self._indexes[each] for each in matching}
         return list(found.values())
 
     def _create(self, name: str, given: dict) -> dict:
         if complaint := bad_name(name):
-            raise Refused("invalid_index_name_exception", f"Invalid index name [{name}], {complaint}", index=name)
+            raise Refused("invalid_index_name_exception", f"Invalid index name [{name}], {complaint}", more={"index": name})
         if name in self._indexes:
-            raise Refused("resource_already_exists_exception", f"index [{name}] already exists", index=name)
+            raise Refused("resource_already_exists_exception", f"index [{name}] already exists", more={"index": name})
         if foreign := sorted(set(given) - {"settings", "mappings"} - {key for key in ("aliases",) if not given.get(key)}):
             raise Refused("parse_exception", f"unknown key [{foreign[0]}] for create index: {UNKNOWN}")
         self._indexes[name] = Index(name, given.get("settings", {}), given.get("mappings", {}))

@@ -1,6 +1,7 @@
 """L1: events find their way with IAM enforced: S3 → Lambda, S3 → EventBridge → Step Functions, status changes, injected ones."""
 
 import json
+import re
 
 import pytest
 
@@ -51,17 +52,50 @@ def test_s3_notifies_a_function_with_encoded_keys(make, aws, seen):
 
 
 def test_s3_events_start_a_machine(make, aws):
-    """M2: the keys of EventBridge events are not encoded."""
+    """M2, M3a: exactly the files of that name; the event names the version, keys are not encoded, its time is in seconds."""
     bucket, s3, sfn = make.bucket(), aws.client("s3"), aws.client("stepfunctions")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     machine = make.machine(make.role(), {"Done": {"Type": "Succeed"}})
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
     rule(make, aws, {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": {
         "bucket": {"name": [bucket]}, "object": {"key": [{"suffix": "/metadata.json"}, "metadata.json"]}}}, machine)
-    for key in ("xmetadata.json", "a b/metadata.json"):
+    for key in ("xmetadata.json", "metadata.json.bak", "Metadata.json", "a/metadata.json/b", "a/xmetadata.json"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"{}")
-    executions = make.poll(lambda: sfn.list_executions(stateMachineArn=machine)["executions"])
-    event = json.loads(make.ended(executions[0]["executionArn"])["input"])
-    assert len(executions) == 1 and event["detail"]["object"]["key"] == "a b/metadata.json"
+    put = {key: s3.put_object(Bucket=bucket, Key=key, Body=b"{}") for key in ("metadata.json", "a b/ü+%41/metadata.json")}
+    copied = s3.copy_object(Bucket=bucket, Key="copy/metadata.json", CopySource={"Bucket": bucket, "Key": "metadata.json"})
+    s3.delete_object(Bucket=bucket, Key="metadata.json")
+
+    executions = make.poll(lambda: len(found := sfn.list_executions(stateMachineArn=machine)["executions"]) >= 3 and found)
+    events = [json.loads(make.ended(each["executionArn"])["input"]) for each in executions]
+    assert {event["detail"]["object"]["key"]: event["detail"]["object"]["version-id"] for event in events} == {
+        **{key: answer["VersionId"] for key, answer in put.items()}, "copy/metadata.json": copied["VersionId"]}
+    for event in events:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event["time"])
+        found = event["detail"]["object"]
+        assert (found["size"], found["etag"]) == (2, put["metadata.json"]["ETag"].strip('"'))
+        assert re.fullmatch("[0-9A-F]{16,}", found["sequencer"])
+        assert set(event["detail"]) == {"version", "event-version", "bucket", "object", "request-id", "requester",
+                                        "source-ip-address", "reason"}
+    assert {event["detail"]["reason"] for event in events} == {"PutObject", "CopyObject"}
+
+
+def test_events_of_unversioned_buckets_name_no_version(make, aws, seen):
+    """As AWS's."""
+    function, received = seen
+    bucket, s3 = make.bucket(), aws.client("s3")
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    rule(make, aws, {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}, function)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    assert "version-id" not in received()["detail"]["object"]
+
+
+def test_a_machine_reads_a_body_that_is_no_text(make, aws):
+    """M3a: what is not UTF-8 is replaced."""
+    bucket = make.bucket()
+    aws.client("s3").put_object(Bucket=bucket, Key="k", Body=b"\xfc\xff{\xe2\x82\xac}")
+    read = make.task(make.role(("s3:GetObject", f"arn:aws:s3:::{bucket}/k")), "arn:aws:states:::aws-sdk:s3:getObject",
+                     {"Bucket": bucket, "Key": "k"})
+    assert make.run(read)["output"]["Body"] == "\ufffd\ufffd{€}"
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED"])
