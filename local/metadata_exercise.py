@@ -127,10 +127,11 @@ def _outcome(
     document, failure = (found[0] if found else None for found in (documents, failures))
     outcome = MetadataOutcome(sample, execution, (), status, document, failure, seconds)
     counted = {"documents": len(documents), "items in the table of failures": len(failures), "executions": executions}
-    return MetadataOutcome(sample, execution, tuple(_faults(outcome, counted)), status, document, failure, seconds)
+    return MetadataOutcome(sample, execution, tuple(faults_of(outcome, counted)), status, document, failure, seconds)
 
 
-def _faults(outcome: MetadataOutcome, counted: dict[str, int]) -> list[str]:
+def faults_of(outcome: MetadataOutcome, counted: dict[str, int]) -> list[str]:
+    """What is not as expected.toml says; `counted` are its documents, failures and executions."""
     expected = outcome.sample.expected
     wrong = [name for name in ("outcome", "error") if name in expected and outcome.found(name) != expected[name]]
     faults = [f"{name} is {outcome.found(name)} instead of {expected[name]}" for name in wrong]
