@@ -26,3 +26,10 @@ def test_every_shim_says_what_aws_does():
                "for owner, name, shim in local.launcher.SHIMS:\n"
                "    assert shim.__doc__, shim.__name__\n")
     subprocess.run([sys.executable, "-c", checked], cwd=ROOT, check=True)
+
+
+def test_certificates_are_checked_unless_the_opensearch_is_this_machine():
+    checked = ("from local.launcher import is_loopback\n"
+               "assert all(map(is_loopback, ('localhost', 'a.localhost', '127.0.0.2', '[::1]')))\n"
+               "assert not any(map(is_loopback, ('example.com', '10.0.0.1', 'localhost.example.com', 'notlocalhost')))\n")
+    subprocess.run([sys.executable, "-c", checked], cwd=ROOT, check=True)
