@@ -37,8 +37,8 @@ REGION = "us-east-1"
 ACCESS_KEY = SECRET_KEY = "test"
 START_SECONDS = 60
 STOP_SECONDS = 10
-# What the emulator and its Lambda workers may see of the user's environment: how to find and run programs, nothing of AWS.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+# What the emulator may see of the user's environment: how to find and run programs, and a real OpenSearch; nothing of AWS.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OPENSEARCH_URL")
 LOOPBACK = "127.0.0.1,localhost,::1"
 
 

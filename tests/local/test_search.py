@@ -315,9 +315,10 @@ def opensearch():
 
 
 @pytest.fixture
-def elsewhere(tmp_path, opensearch):
-    """An emulator of its own, whose collections are that OpenSearch."""
-    with Emulator(folder=tmp_path, settings={"OPENSEARCH_URL": opensearch.url}) as emulator:
+def elsewhere(tmp_path, opensearch, monkeypatch):
+    """An emulator of its own, whose collections are that OpenSearch, as its user's environment says."""
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch.url)
+    with Emulator(folder=tmp_path) as emulator:
         yield emulator
 
 
