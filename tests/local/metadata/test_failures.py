@@ -143,7 +143,7 @@ def test_denied_record_is_made_by_the_recovery(aws, metadata, denied, roles):
 
 # --- OpenSearch ------------------------------------------------------------------------------------------------------
 
-RECOVERING = {"403": (403, 2), "429": (429, 3), "500": (500, 1), "503": (503, 3)}
+RECOVERING = {"403": (403, 5), "429": (429, 6), "500": (500, 4), "503": (503, 6)}  # status; for how many requests
 REFUSING = {  # status; error; how often OpenSearch is asked: once, and once for each retry
     "400": (400, "DocumentRefused", 2),  # the second time for the unindexed form
     "403": (403, "IndexForbidden", 7),
