@@ -256,10 +256,10 @@ class Role(Construct):
                 ),
             )
         )
-        self._role = iam_role.IamRole(
+        self.role = iam_role.IamRole(
             self, "role", name=stack.name(name), description=description, assume_role_policy=trust.json
         )
-        self.arn = self._role.arn
+        self.arn = self.role.arn
         self.arn_by_name = f"arn:{stack.partition}:iam::{stack.account_id}:role/{stack.name(name)}"
         self._policies: dict[str, PolicyDocument] = {}
         self._attachments: dict[str, iam_role_policy.IamRolePolicy] = {}
@@ -288,7 +288,7 @@ class Role(Construct):
         if kind not in self._policies:
             self._policies[kind] = PolicyDocument(self, kind)
             self._attachments[kind] = iam_role_policy.IamRolePolicy(
-                self, f"{kind}_policy", name=kind, role=self._role.id, policy=self._policies[kind].json
+                self, f"{kind}_policy", name=kind, role=self.role.id, policy=self._policies[kind].json
             )
         return self._policies[kind]
 
@@ -818,7 +818,7 @@ class Table(Construct):
         attributes = dict.fromkeys([*key.names, *(name for index in indexes.values() for name in index.names)])
         self.name = full_name
         self.arn = stack.arn("dynamodb", f"table/{full_name}")
-        self._table = dynamodb_table.DynamodbTable(
+        self.table = dynamodb_table.DynamodbTable(
             self,
             "table",
             name=full_name,
@@ -926,7 +926,7 @@ class SearchCollection(Construct):
         self.endpoint = self._collection.collection_endpoint
         self.dashboard_url = self._collection.dashboard_endpoint
         self._access: list[dict[str, Any]] = []
-        self._data_policy = opensearchserverless_access_policy.OpensearchserverlessAccessPolicy(
+        self.data_policy = opensearchserverless_access_policy.OpensearchserverlessAccessPolicy(
             self, "data", name=self.name, type="data", description=f"Who does what in the collection {self.name}", policy="[]"
         )
         self._let(
@@ -943,6 +943,7 @@ class SearchCollection(Construct):
         role.allow("Index" + _sid(self.node.id), ["aoss:APIAccessAll"], [self._collection.arn])
         write = ("aoss:CreateIndex", "aoss:DescribeIndex", "aoss:UpdateIndex", "aoss:WriteDocument")
         self._let(f"Fill the index {index}", [role.arn_by_name], {"index": write}, index)
+        self.data_policy.depends_on = [*(self.data_policy.depends_on or []), _address(role.role)]
 
     def _let(
         self, description: str, principals: Sequence[str], permissions: Mapping[str, Sequence[str]], index: str = "*"
@@ -953,7 +954,7 @@ class SearchCollection(Construct):
             for kind, allowed in permissions.items()
         ]
         self._access.append({"Description": description, "Rules": rules, "Principal": list(principals)})
-        self._data_policy.policy = json.dumps(self._access)
+        self.data_policy.policy = json.dumps(self._access)
 
 
 # --- Lambda ---------------------------------------------------------------------------------------------------------
@@ -996,7 +997,7 @@ class Function(Construct):
         self.role.allow_runtime("Traces", X_RAY_WRITE, ["*"])  # X-Ray knows no narrower resource
         self.dead_letters.grant_send_at_runtime(self.role)
         code = TerraformAsset(self, "code", path=str(package.path), type=AssetType.FILE)
-        self._function = lambda_function.LambdaFunction(
+        self.function = lambda_function.LambdaFunction(
             self,
             "function",
             function_name=full_name,
@@ -1051,7 +1052,7 @@ class Function(Construct):
             f"permit_{service.partition('.')[0]}{number}",
             statement_id=_sid(service) + number,
             action="lambda:InvokeFunction",
-            function_name=self._function.function_name,
+            function_name=self.function.function_name,
             principal=service,
             source_arn=source_arn,
             source_account=source_account,

@@ -74,7 +74,11 @@ TABLE = r"^[A-Za-z0-9_.-]{3,255}$"
 EMAIL = r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$"
 TAG = r"^[\w +\-=.:/@]*$"
 INDEX = r"^[a-z0-9][a-z0-9._-]{0,127}$"
-PRINCIPAL = r"^arn:aws[a-z-]*:(iam::\d{12}:(root|(role|user)/[^*,\s]+)|sts::\d{12}:assumed-role/[^*,\s]+)$"
+# What OpenSearch Serverless takes for a principal, as its refusals tell; root is the root user alone, not the account.
+PRINCIPAL = (
+    r"^arn:aws(-cn|-us-gov)?:(iam::\d{12}:(root|(role|user)(/[A-Za-z0-9_+=.@-]+)*/[A-Za-z0-9_+=.@-]{1,64})"
+    r"|sts::\d{12}:assumed-role/[A-Za-z0-9_+=.@-]{1,64}/[A-Za-z0-9_+=.@-]{2,64})$"
+)
 PATTERNS = {
     SUFFIX: "must be 1 to 16 small letters, digits and inner hyphens",
     REGION: "must be an AWS region, such as us-east-1",
@@ -201,12 +205,13 @@ class TapSettings(CommonSettings):
     metadata_dashboard_principals: Principals = ()
     """ARNs of who may use the dashboard. Default: the identity that deploys (M5a)."""
     metadata_standby_replicas: bool | None = None
-    """A second availability zone for twice the idle cost. Default: true for ``prod``, false elsewhere (M5a)."""
+    """A second availability zone for twice the idle cost. Default: true for ``prod``, false elsewhere (M5a). Changing it
+    replaces the collection."""
     metadata_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
     """Days that documents stay in the collection, at least (M5a)."""
     metadata_indexing_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
-    metadata_indexing_timeout_seconds: Annotated[int, Field(ge=45, le=900)] = 120
-    """An attempt makes at most five requests to the collection, each of up to 30 seconds; most take one of a few milliseconds."""
+    metadata_indexing_timeout_seconds: Annotated[int, Field(ge=60, le=900)] = 240
+    """An attempt makes at most seven requests to the collection, each of up to 30 seconds; most make one of milliseconds."""
     metadata_indexing_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
 
     @property

@@ -333,7 +333,10 @@ class MetadataPipeline(Construct):
         # Last of all, so that the first event finds everything in its place.
         roles = [each.role for each in (indexing, pipeline, recovery)]
         bucket.send_events(
-            after=[created.target, not_succeeded.target, *(policy for role in roles for policy in role.policies)]
+            after=[
+                *(indexing.function, failures.table, collection.data_policy, created.target, not_succeeded.target),
+                *(policy for role in roles for policy in role.policies),
+            ]
         )
 
         Dashboard(

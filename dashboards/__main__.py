@@ -43,7 +43,7 @@ SERVERLESS = re.compile(r"[a-z0-9-]+\.([a-z0-9-]+)\.aoss\.amazonaws\.com(?:\.cn)
 NOT_ALLOWED = (
     "Your AWS identity may not use this dashboard. `aws sts get-caller-identity` tells who you are. That role or user must be\n"
     "in METADATA_DASHBOARD_PRINCIPALS (by default only who deployed is; after a deployment wait a minute), and its own policies\n"
-    "must allow aoss:DashboardsAccessAll.")
+    "must allow aoss:DashboardsAccessAll on arn:aws:aoss:REGION:ACCOUNT:dashboards/default.")
 LOG_IN = "Log in again (such as `aws sso login`) or export fresh ones, then repeat."
 GIVE_LOGIN = (
     "This Dashboards wants a login that may keep saved objects: --url https://user:password@host\n"

@@ -32,6 +32,8 @@ from urllib.parse import parse_qsl, unquote
 
 UNKNOWN = "the search engine of the local run does not know it; OPENSEARCH_URL may name a real OpenSearch"
 NUMBER_CHARACTERS = 1000  # longest number that Jackson, OpenSearch's JSON parser, reads
+MAX_NESTING = 1000  # levels that it reads
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)  # strings whole, so that nothing in them counts
 TERM_BYTES = 32766  # longest keyword that Lucene indexes
 RESULT_WINDOW = 10_000
 BUCKETS = 65_535
@@ -87,6 +89,12 @@ def read_json(text: str | bytes):
 
     if isinstance(text, bytes):
         text = text.decode()
+    depth = 0
+    for bracket in BRACKETS.findall(text):
+        depth += bracket in ("[", "{")
+        depth -= bracket in ("]", "}")
+        if depth > MAX_NESTING:
+            raise ValueError("Document nesting depth exceeds the maximum allowed")
     try:
         return json.loads(text, parse_int=number, parse_float=number, parse_constant=no_number, object_pairs_hook=each_once)
     except RecursionError:

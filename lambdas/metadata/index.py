@@ -84,19 +84,27 @@ class DocumentRefused(Exception):
         self.status = status
 
 
+def _connect() -> URLLib3Session:
+    return URLLib3Session(timeout=(_CONNECT_SECONDS, _READ_SECONDS))  # which knows no proxies
+
+
 class Index:
     """One index of one collection. ``credentials`` is asked before each request, since credentials rotate."""
 
-    def __init__(self, endpoint: str, name: str, region: str, credentials: Callable[[], Any], session: Any = None):
+    def __init__(
+        self, endpoint: str, name: str, region: str, credentials: Callable[[], Any], connect: Callable[[], Any] = _connect
+    ):
         self._url = f"{endpoint}/{name}"
         self._name = name
         self._region = region
         self._credentials = credentials
-        self._session = session or URLLib3Session(timeout=(_CONNECT_SECONDS, _READ_SECONDS))  # which knows no proxies
+        self._connect = connect
         self._is_there = False
 
     def store(self, document: str) -> None:
         """Write one document, whose text this is. Raises the exceptions above."""
+        # Between two calls Lambda freezes the process for minutes; a connection kept so long is dead, and an answer lost.
+        self._session = self._connect()
         self._ensure()
         answer = self._send("POST", "/_doc", document)
         if answer.status == 404:  # somebody has deleted the index since

@@ -304,6 +304,19 @@ def test_inputs_that_are_no_events_are_recorded_too(pipeline, recovery, table, e
         assert item["object_key"] == ""
 
 
+@pytest.mark.parametrize("missing", ["version-id", "time"])
+def test_events_without_what_the_stamp_needs_are_recorded(pipeline, recovery, table, missing):
+    """M6: an object from before versioning, an input made by hand: the record names the object."""
+    event = object_event(KEY)
+    event.pop(missing, None)
+    event["detail"]["object"].pop(missing, None)
+    done = run(pipeline, table, event)
+    assert (done.status, done.error) == ("FAILED", "States.QueryEvaluationError")
+    assert (table.one["error"], table.one["object_key"]) == ("States.QueryEvaluationError", KEY)
+    assert recover(recovery, table, ended(done, event)).status == "SUCCEEDED"
+    assert len(table.items) == 1
+
+
 def test_files_that_grow_beyond_a_states_limit_are_recorded(pipeline, recovery, table):
     """M6: escaped text may double, and no catch sees States.DataLimitExceeded; the recovery records what it was."""
     grown = run(pipeline, table, fetch=lambda _: {**FETCHED, "Body": "\x01" * LIMIT})
@@ -511,7 +524,7 @@ def longest(retriers, attempt_seconds):
 def test_machine_outlasts_every_single_cause(tap, pipeline):
     """M6: an error that persists ends in its own name, not as TIMED_OUT: each retrier of Index alone, on top of the longest
     fetch and the longest record. Several causes one after the other, or a function with a longer time-out than the default,
-    may take longer than the hour; the recovery then records TIMED_OUT."""
+    may take longer than that; the recovery then records TIMED_OUT."""
     seconds = tap.one("aws_lambda_function", "metadata/indexing")["timeout"]
     states = pipeline["States"]
     beside = sum(longest(states[name]["Retry"], states[name]["TimeoutSeconds"]) for name in ("Fetch", "RecordFailure"))

@@ -189,7 +189,7 @@ def test_exactly_one_function_with_its_own_code_only(metadata, tmp_path):
 def test_memory_timeout_and_concurrency_are_settings(metadata, chosen):
     """C5a: reserved concurrency unset by default, since fresh accounts refuse any."""
     by_default, other = metadata.one("aws_lambda_function"), chosen.one("aws_lambda_function")
-    assert (by_default["memory_size"], by_default["timeout"]) == (512, 120)
+    assert (by_default["memory_size"], by_default["timeout"]) == (512, 240)
     assert "reserved_concurrent_executions" not in by_default
     assert (other["memory_size"], other["timeout"], other["reserved_concurrent_executions"]) == (256, 300, 3)
 

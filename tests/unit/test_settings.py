@@ -209,13 +209,13 @@ def test_bounds_of_the_metadata_settings():
             "METADATA_MAX_FILE_BYTES": "131072",
             "METADATA_INDEX_NAME": "0._-" + "x" * 124,
             "METADATA_RETENTION_DAYS": "3650",
-            "METADATA_INDEXING_TIMEOUT_SECONDS": "45",
+            "METADATA_INDEXING_TIMEOUT_SECONDS": "60",
         },
     ).tap
     assert settings.metadata_max_file_bytes == 128 * 1024
     assert len(settings.metadata_index_name) == 128
     assert settings.metadata_retention_days == 3650
-    assert settings.metadata_indexing_timeout_seconds == 45
+    assert settings.metadata_indexing_timeout_seconds == 60
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class FakeSession:
 
 def an_index(*answers):
     session = FakeSession(*answers)
-    return Index(ENDPOINT, "release-metadata", "eu-west-1", lambda: CREDENTIALS, session), session
+    return Index(ENDPOINT, "release-metadata", "eu-west-1", lambda: CREDENTIALS, lambda: session), session
 
 
 CREATE, STORE = "PUT /release-metadata", "POST /release-metadata/_doc"
@@ -115,7 +115,7 @@ def test_credentials_are_asked_for_before_each_request():
     """M4: they rotate."""
     given = iter([CREDENTIALS._replace(access_key="first"), CREDENTIALS._replace(access_key="second")])
     session = FakeSession(EXISTS, STORED)
-    Index(ENDPOINT, "x", "eu-west-1", lambda: next(given), session).store("{}")
+    Index(ENDPOINT, "x", "eu-west-1", lambda: next(given), lambda: session).store("{}")
     for request, key in zip(session.requests, ["first", "second"], strict=True):
         assert f"Credential={key}/" in request.headers["Authorization"]
 
@@ -124,7 +124,7 @@ def test_real_session_waits_briefly_and_uses_no_proxy(monkeypatch):
     """M6: an answer that never comes must not use up the function's time."""
     made = {}
     monkeypatch.setattr(module, "URLLib3Session", lambda **arguments: made.update(arguments))
-    Index(ENDPOINT, "x", "eu-west-1", lambda: CREDENTIALS)
+    module._connect()
     assert made == {"timeout": (5, 25)}
 
 
