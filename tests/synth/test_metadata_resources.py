@@ -73,9 +73,13 @@ def test_releases_are_versioned_and_no_version_ever_expires(metadata):
 
 
 def test_first_event_finds_everything_in_its_place(metadata):
-    """M1, M2: versioning (else the version id is null), both rules' targets, and what every role may do."""
+    """M1, M2: versioning (else the version id is null), what the machines know by name only, both rules' targets, and what
+    every role may do."""
     assert set(metadata.one("aws_s3_bucket_notification")["depends_on"]) >= {
         metadata.address("aws_s3_bucket_versioning", "metadata/releases/versioning"),
+        metadata.address("aws_lambda_function", "metadata/indexing/function"),
+        metadata.address("aws_dynamodb_table", "metadata/failures/table"),
+        metadata.address("aws_opensearchserverless_access_policy", "metadata/collection/data"),
         metadata.address("aws_cloudwatch_event_target", "metadata/created/target"),
         metadata.address("aws_cloudwatch_event_target", "metadata/not_succeeded/target"),
         *(
