@@ -320,6 +320,8 @@ def test_grants_on_two_indexes_of_one_collection_stay_apart(parts):
         assert ("aoss:APIAccessAll", "<aws_opensearchserverless_collection collection1/collection arn>") in found.permissions(
             role, "grants"
         )
+    depends_on = found.one("aws_opensearchserverless_access_policy", "collection1")["depends_on"]
+    assert set(depends_on) == {found.address("aws_iam_role", f"{role}/role") for role in ("role1", "role2")}
 
 
 def test_one_role_may_fill_two_indexes(parts):

@@ -207,6 +207,17 @@ def test_size_limit_is_a_setting(table):
     assert "the limit is 10 " in table.one["cause"]
 
 
+def test_an_empty_object_is_for_the_function_to_refuse(pipeline, table):
+    """M3a: whether S3's integration gives an empty body or none is not documented; both reach the function as empty."""
+    fetched = {"ContentLength": 0, "ContentType": "application/json"}
+    given = [
+        run(pipeline, table, fetch=lambda _, answer=answer: answer).arguments("Index")["Payload"]
+        for answer in (fetched, {**fetched, "Body": "", "ETag": ""})
+    ]
+    assert given[0] == given[1]
+    assert (given[0]["body"], given[0]["content_length"], given[0]["etag"]) == ("", 0, "")
+
+
 def test_a_retry_stamps_the_same(pipeline, table):
     """M3b: so that what is stored twice has one ingest.id and one @timestamp."""
     answers = iter([Failure(contract.ERROR_UNAVAILABLE, "503"), None])
@@ -239,6 +250,8 @@ CAUSES = {
     "empty": ("", ""),
     "other JSON": ('{"other": 1}', None),
     "no fields": ("{}", None),
+    "a number for a message": ('{"errorMessage": 7}', None),
+    "null for a message": ('{"errorMessage": null}', None),
     "cut off": ('{"errorMessage": "cut off in the midd', None),
     "a brace": ("{", None),
     "an array": ("[1, 2]", None),
@@ -312,6 +325,8 @@ def test_events_without_what_the_stamp_needs_are_recorded(pipeline, recovery, ta
     event["detail"]["object"].pop(missing, None)
     done = run(pipeline, table, event)
     assert (done.status, done.error) == ("FAILED", "States.QueryEvaluationError")
+    if missing == "version-id":
+        assert not done.pauses, "it would be missing the next time, too"
     assert (table.one["error"], table.one["object_key"]) == ("States.QueryEvaluationError", KEY)
     assert recover(recovery, table, ended(done, event)).status == "SUCCEEDED"
     assert len(table.items) == 1
