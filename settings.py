@@ -211,7 +211,7 @@ class TapSettings(CommonSettings):
     """Days that documents stay in the collection, at least (M5a)."""
     metadata_indexing_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
     metadata_indexing_timeout_seconds: Annotated[int, Field(ge=60, le=900)] = 240
-    """An attempt makes at most seven requests to the collection, each of up to 30 seconds; most make one of milliseconds."""
+    """An attempt makes at most five requests to the collection, each of up to 30 seconds; most make two of milliseconds."""
     metadata_indexing_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""The index in the OpenSearch Serverless collection: made once, then written to, one document a request (M4, M5b).
+"""The index in the OpenSearch Serverless collection: made if it is missing, then written to, one document a request (M4, M5b).
 
 What surprises, and where AWS says so (Amazon OpenSearch Service Developer Guide, chapters on OpenSearch Serverless):
 
@@ -84,53 +84,45 @@ class DocumentRefused(Exception):
         self.status = status
 
 
-def _connect() -> URLLib3Session:
-    return URLLib3Session(timeout=(_CONNECT_SECONDS, _READ_SECONDS))  # which knows no proxies
-
-
 class Index:
-    """One index of one collection. ``credentials`` is asked before each request, since credentials rotate."""
+    """One index of one collection, for one call of the function: in the minutes between two calls, for which Lambda freezes
+    the process, a connection dies and the index may be deleted. ``credentials`` is asked before each request, since they rotate.
+    """
 
-    def __init__(
-        self, endpoint: str, name: str, region: str, credentials: Callable[[], Any], connect: Callable[[], Any] = _connect
-    ):
+    def __init__(self, endpoint: str, name: str, region: str, credentials: Callable[[], Any], session: Any = None):
         self._url = f"{endpoint}/{name}"
         self._name = name
         self._region = region
         self._credentials = credentials
-        self._connect = connect
+        self._session = session or URLLib3Session(timeout=(_CONNECT_SECONDS, _READ_SECONDS))  # which knows no proxies
         self._is_there = False
 
     def store(self, document: str) -> None:
         """Write one document, whose text this is. Raises the exceptions above."""
-        # Between two calls Lambda freezes the process for minutes; a connection kept so long is dead, and an answer lost.
-        self._session = self._connect()
-        self._ensure()
-        answer = self._send("POST", "/_doc", document)
-        if answer.status == 404:  # somebody has deleted the index since
-            self._is_there = False
+        if not self._is_there:
             self._ensure()
-            answer = self._send("POST", "/_doc", document)
+        answer = self._send("POST", "/_doc", document)
         if not answer.is_success:
             raise _failure(answer, "storing the document")
 
     def _ensure(self) -> None:
-        """Make the index, unless this process knows that it is there. Others may be doing the same."""
-        if self._is_there:
-            return
-        answer = self._create(INDEX)
-        if answer.status == 400 and not answer.says_exists:
-            # Whether OpenSearch Serverless takes this setting is not documented. Without it the limit is the default of 1,000.
-            log.warning("the index is made without its settings", index=self._name, reason=_cut(answer.reason))
-            answer = self._create({key: value for key, value in INDEX.items() if key != "settings"})
+        """Make the index if it is not there: a document would make one without our mapping. Others may be doing the same."""
+        answer = self._send("HEAD", "")
+        if answer.status == 404:
+            answer = self._create()
         if not (answer.is_success or answer.says_exists):
             raise _failure(answer, f"creating the index {self._name}", is_document=False)
         self._is_there = True
 
-    def _create(self, index: dict[str, Any]) -> "_Answer":
-        return self._send("PUT", "", json.dumps(index))
+    def _create(self) -> "_Answer":
+        answer = self._send("PUT", "", json.dumps(INDEX))
+        if answer.status == 400 and not answer.says_exists:
+            # Whether OpenSearch Serverless takes this setting is not documented. Without it the limit is the default of 1,000.
+            log.warning("the index is made without its settings", index=self._name, reason=_cut(answer.reason))
+            answer = self._send("PUT", "", json.dumps({key: value for key, value in INDEX.items() if key != "settings"}))
+        return answer
 
-    def _send(self, method: str, path: str, text: str) -> "_Answer":
+    def _send(self, method: str, path: str, text: str = "") -> "_Answer":
         body = text.encode()
         request = AWSRequest(
             method=method,

@@ -48,9 +48,7 @@ def _store_refused(metadata: document.Document, index: Index, refusal: DocumentR
     return reason
 
 
-@functools.cache
 def _index(settings: environment.IndexingEnvironment) -> Index:
-    """Kept while Lambda keeps the process: it knows that the index is there."""
     return Index(settings.collection_endpoint, settings.index_name, settings.region, _credentials)
 
 

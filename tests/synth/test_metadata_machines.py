@@ -254,6 +254,8 @@ CAUSES = {
     "null for a message": ('{"errorMessage": null}', None),
     "cut off": ('{"errorMessage": "cut off in the midd', None),
     "a brace": ("{", None),
+    "no JSON in braces": ("{no JSON}", None),
+    "Python in braces": ("{'a': 1}", None),
     "an array": ("[1, 2]", None),
     "as long as can be": ("x" * 32768, None),
 }
@@ -281,7 +283,7 @@ def test_every_failure_is_recorded_once(pipeline, recovery, table, where, cause,
 
 
 @pytest.mark.parametrize("where", ["Fetch", "Index"])
-@pytest.mark.parametrize("cause", ["{no JSON}", '{"errorMessage": "cut off }', "{'a': 1}"])
+@pytest.mark.parametrize("cause", ['{"errorMessage": "cut off }'])
 def test_a_cause_that_only_looks_like_json_costs_no_record(pipeline, recovery, table, where, cause):
     """M6: whatever a cause is, the execution fails and one item tells of it, by the pipeline or by the recovery."""
     done = run(pipeline, table, **{where.lower(): raising("Boom", cause)})

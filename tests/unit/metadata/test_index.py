@@ -19,7 +19,8 @@ ENDPOINT = "https://abc.eu-west-1.aoss.amazonaws.com"
 CREDENTIALS = ReadOnlyCredentials("AKID", "the-secret-key", "the-session-token")
 CREATED = (200, {"acknowledged": True})
 STORED = (201, {"result": "created"})
-EXISTS = (400, {"error": {"type": "resource_already_exists_exception", "reason": "index [x] already exists"}, "status": 400})
+ABSENT, EXISTS = (404, b""), (200, b"")
+FASTER = (400, {"error": {"type": "resource_already_exists_exception", "reason": "index [x] already exists"}, "status": 400})
 MISSING = (404, {"error": {"type": "index_not_found_exception", "reason": "no such index [x]"}, "status": 404})
 UNKNOWN_SETTING = (400, {"error": {"type": "illegal_argument_exception", "reason": "unknown setting"}, "status": 400})
 
@@ -45,28 +46,28 @@ class FakeSession:
 
 def an_index(*answers):
     session = FakeSession(*answers)
-    return Index(ENDPOINT, "release-metadata", "eu-west-1", lambda: CREDENTIALS, lambda: session), session
+    return Index(ENDPOINT, "release-metadata", "eu-west-1", lambda: CREDENTIALS, session), session
 
 
-CREATE, STORE = "PUT /release-metadata", "POST /release-metadata/_doc"
+LOOK, CREATE, STORE = "HEAD /release-metadata", "PUT /release-metadata", "POST /release-metadata/_doc"
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
 def test_index_is_made_once():
-    """M5b: before the first document, and not again by a process that lives on."""
-    index, session = an_index(CREATED, STORED, STORED)
+    """M5b: before the first document; the unindexed form of a document needs no second look."""
+    index, session = an_index(ABSENT, CREATED, STORED, STORED)
     index.store('{"a":1}')
     index.store('{"a":2}')
-    assert session.sent == [CREATE, STORE, STORE]
-    assert json.loads(session.requests[0].body) == INDEX
-    assert [request.body for request in session.requests[1:]] == [b'{"a":1}', b'{"a":2}']
+    assert session.sent == [LOOK, CREATE, STORE, STORE]
+    assert json.loads(session.requests[1].body) == INDEX
+    assert [request.body for request in session.requests[2:]] == [b'{"a":1}', b'{"a":2}']
 
 
 def test_documents_have_no_ids():
     """M4: a time-series collection refuses them."""
-    index, session = an_index(CREATED, (200, {}))
+    index, session = an_index(EXISTS, (200, {}))
     index.store("{}")
     assert session.requests[1].method == "POST" and session.requests[1].url == f"{ENDPOINT}/release-metadata/_doc"
 
@@ -115,7 +116,7 @@ def test_credentials_are_asked_for_before_each_request():
     """M4: they rotate."""
     given = iter([CREDENTIALS._replace(access_key="first"), CREDENTIALS._replace(access_key="second")])
     session = FakeSession(EXISTS, STORED)
-    Index(ENDPOINT, "x", "eu-west-1", lambda: next(given), lambda: session).store("{}")
+    Index(ENDPOINT, "x", "eu-west-1", lambda: next(given), session).store("{}")
     for request, key in zip(session.requests, ["first", "second"], strict=True):
         assert f"Credential={key}/" in request.headers["Authorization"]
 
@@ -124,7 +125,7 @@ def test_real_session_waits_briefly_and_uses_no_proxy(monkeypatch):
     """M6: an answer that never comes must not use up the function's time."""
     made = {}
     monkeypatch.setattr(module, "URLLib3Session", lambda **arguments: made.update(arguments))
-    module._connect()
+    Index(ENDPOINT, "x", "eu-west-1", lambda: CREDENTIALS)
     assert made == {"timeout": (5, 25)}
 
 
@@ -153,53 +154,52 @@ def test_mapping():
 
 
 def test_index_that_exists():
-    """M5b: another process was faster, or another release made it."""
+    """M5b: its mapping is left as it is."""
     index, session = an_index(EXISTS, STORED)
     index.store("{}")
-    assert session.sent == [CREATE, STORE]
+    assert session.sent == [LOOK, STORE]
+
+
+def test_index_that_another_process_has_just_made():
+    """M5b."""
+    index, session = an_index(ABSENT, FASTER, STORED)
+    index.store("{}")
+    assert session.sent == [LOOK, CREATE, STORE]
 
 
 def test_index_without_settings(capsys):
     """M5b: if the service does not take the setting, the index is made without, and that is said."""
-    index, session = an_index(UNKNOWN_SETTING, CREATED, STORED)
+    index, session = an_index(ABSENT, UNKNOWN_SETTING, CREATED, STORED)
     index.store("{}")
-    assert session.sent == [CREATE, CREATE, STORE]
-    assert json.loads(session.requests[1].body) == {"mappings": INDEX["mappings"]}
+    assert session.sent == [LOOK, CREATE, CREATE, STORE]
+    assert json.loads(session.requests[2].body) == {"mappings": INDEX["mappings"]}
     line = json.loads(capsys.readouterr().out)
     assert line["level"] == "WARNING" and "unknown setting" in line["reason"]
 
 
 def test_index_that_cannot_be_made():
     """M6: no document is blamed for it."""
-    index, session = an_index(UNKNOWN_SETTING, UNKNOWN_SETTING)
+    index, session = an_index(ABSENT, UNKNOWN_SETTING, UNKNOWN_SETTING)
     with pytest.raises(IndexUnavailable, match="creating the index release-metadata: OpenSearch says 400: illegal_argument"):
         index.store("{}")
-    assert session.sent == [CREATE, CREATE]
+    assert session.sent == [LOOK, CREATE, CREATE]
 
 
 def test_a_failure_to_make_the_index_is_forgotten():
     """M6: the next attempt tries again."""
-    index, session = an_index((403, {}), CREATED, STORED)
+    index, session = an_index(ABSENT, (403, {}), ABSENT, CREATED, STORED)
     with pytest.raises(IndexForbidden):
         index.store("{}")
     index.store("{}")
-    assert session.sent == [CREATE, CREATE, STORE]
+    assert session.sent == [LOOK, CREATE, LOOK, CREATE, STORE]
 
 
-def test_index_that_was_deleted():
-    """M6: made again, once."""
-    index, session = an_index(CREATED, STORED, MISSING, CREATED, STORED)
-    index.store("{}")
-    index.store("{}")
-    assert session.sent == [CREATE, STORE, STORE, CREATE, STORE]
-
-
-def test_index_that_stays_missing():
+def test_index_that_disappears():
     """M6: the document is not at fault, so it is tried again later."""
-    index, session = an_index(CREATED, MISSING, CREATED, MISSING)
+    index, session = an_index(EXISTS, MISSING)
     with pytest.raises(IndexUnavailable, match="404: index_not_found_exception"):
         index.store("{}")
-    assert session.sent == [CREATE, STORE, CREATE, STORE]
+    assert session.sent == [LOOK, STORE]
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_what_answers_mean(status, exception):
         index.store("{}")
     assert type(caught.value) is exception
     assert getattr(caught.value, "status", status) == status
-    assert session.sent == [CREATE, STORE]
+    assert session.sent == [LOOK, STORE]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,11 @@ def test_what_answers_mean(status, exception):
     [((429, {}), IndexThrottled), ((401, {}), IndexForbidden), ((413, {}), IndexUnavailable), ((503, b""), IndexUnavailable)],
 )
 def test_what_answers_mean_while_making_the_index(answer, exception):
-    """M6."""
-    index, _ = an_index(answer)
-    with pytest.raises(exception, match="creating the index"):
-        index.store("{}")
+    """M6: looking for it is a part of that."""
+    for answers in ([answer], [ABSENT, answer]):
+        index, _ = an_index(*answers)
+        with pytest.raises(exception, match="creating the index"):
+            index.store("{}")
 
 
 @pytest.mark.parametrize(
