@@ -14,6 +14,7 @@ RAW = "raw/"
 PROCESSED = "processed/"
 FAILED = "failed/"
 REJECTS_SUFFIX = ".rejects/"
+WHOLE = "whole/"  # below it and the execution: rejects of a file whose ranges were given up
 WITHDRAWN_SUFFIX = ".withdrawn/"
 
 # Handlers, as Lambda names them.
@@ -46,13 +47,13 @@ TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO, ENV_MAX_PIECE_BYTES)
 #        | {"valid": false, "reason": str, "rows_read", "rows_written": 0, "rows_rejected",
 #           "rejects_prefix": str if any row was rejected}
 #   {"action": "plan", "file": file, "execution_name": str}       choose ranges, begin the output (E12)
-#       -> {"ranges": [range, …], "upload_id": str}, or {"ranges": []} for a file that cannot be cut
+#       -> {"ranges": [range, …], "upload_id": str, "header_length": int}, or {"ranges": []} for a file that cannot be cut
 #   {"action": "convert_range", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "range": range}
 #       -> part: {**range, "reached": where its last record ends, "bytes", "rows_read", "rows_written", "rows_rejected",
 #                 "stored": S3's answer to the part}
 #   {"action": "complete", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "parts": [part, …]}
 #       -> what convert answers, or {"discarded": why} if the ranges prove nothing: convert it in one piece
-#   {"action": "abandon", "file": file, "upload_id": str} -> {}   after a failure of any of them
+#   {"action": "abandon", "file": file, "execution_name": str, "upload_id": str} -> {}   after a failure of any of them
 #
 # ``range``: ``{"index", "start", "end"}``, bytes of the file; the first starts after the header.
 ACTION_VALIDATE = "validate"

@@ -34,7 +34,7 @@ class _Job(NamedTuple):
     @property
     def rejects_prefix(self) -> str:
         """Where rejects go: in a folder of their own after ranges were given up, whose rejects nobody may delete."""
-        return self.file.rejects_prefix(self.execution_name) + ("whole/" if self.event.get("discarded") else "")
+        return self.file.rejects_prefix(self.execution_name) + (contract.WHOLE if self.event.get("discarded") else "")
 
     def read_header(self, length: int = header.HEAD_BYTES) -> header.Header:
         """The file's header, of which at most ``length`` bytes need to be read."""
@@ -87,7 +87,7 @@ def _convert(job: _Job) -> dict[str, Any]:
 
 
 def _too_large(job: _Job) -> str:
-    why = job.event.get("discarded") or "no place was found where it can be cut between two records"
+    why = job.event.get("discarded") or "too few places were found where it can be cut between two records"
     return (
         f"the file has {job.file.size} bytes and cannot be converted in ranges ({why}); in one piece at most"
         f" {job.settings.max_piece_bytes} can be converted in time: split it, or raise the limit"
@@ -120,16 +120,19 @@ def _too_many(rejected: int, read: int, settings: environment.TransformationEnvi
 
 def _plan(job: _Job) -> dict[str, Any]:
     """Whatever is wrong with the file is left to the conversion in one piece, which says it."""
-    found = job.read_header()
+    try:
+        found = job.read_header()
+    except header.InvalidFile:
+        return {"ranges": []}
     planned = ranges.plan(job.file.size, found, lambda start, end: storage.read(job.s3, job.file, start, end))
-    if len(planned) == 1:
+    if len(planned) == 1 or max(each.end - each.start for each in planned) > job.settings.max_piece_bytes:
         return {"ranges": []}
     upload = storage.BegunUpload.begin(job.s3, job.file, job.execution_name)
     return {"ranges": [asdict(each) for each in planned], "upload_id": upload.id, "header_length": found.length}
 
 
 def _convert_range(job: _Job) -> dict[str, Any]:
-    file, part = job.file, Range(**job.event["range"])
+    file, part = job.file, Range(*(job.event["range"][name] for name in ("index", "start", "end")))
     found = job.read_header(job.event["header_length"])
     end_of_look_ahead = min(part.end + LOOK_AHEAD_BYTES, file.size)
     with (

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -170,9 +171,20 @@ def test_plan_covers_the_file(monkeypatch):
     planned = plan(file, monkeypatch)
     assert [each.index for each in planned] == list(range(len(planned)))
     assert (planned[0].start, planned[-1].end) == (HEADER.length, len(file))
-    assert all(before.end == after.start for before, after in zip(planned, planned[1:], strict=False))
-    assert all(file[each.end - 1 : each.end] == b"\n" and each.end - each.start > 900 for each in planned)
-    assert len(planned) > 10
+    assert all(before.end == after.start for before, after in pairwise(planned))
+    assert all(file[each.end - 1 : each.end] == b"\n" for each in planned)
+    lengths = [each.end - each.start for each in planned]
+    assert max(lengths) - min(lengths) < 2 * (len(GOOD) + len(COLUMNS))  # equal shares
+    assert len(planned) == 17
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 1), (1999, 1), (2000, 2), (2999, 2), (399_999, 399), (10**9, 400)])
+def test_number_of_ranges(size, count, monkeypatch):
+    """E12: as many as are long enough, 400 at most; no range is longer than the share of one."""
+    monkeypatch.setattr(ranges, "MIN_RANGE_BYTES", 1000)
+    planned = ranges.plan(size, HEADER, lambda start, end: b"\n" + GOOD * 3)
+    assert len(planned) == count
+    assert all(each.end - each.start <= max(1000 * 2 - 1, -(-size // 400)) for each in planned)
 
 
 def test_never_more_ranges_than_the_maps_results_may_have(monkeypatch):
@@ -181,7 +193,7 @@ def test_never_more_ranges_than_the_maps_results_may_have(monkeypatch):
     assert len(plan(file, monkeypatch, length=100)) <= ranges.MAX_RANGES
 
 
-@pytest.mark.parametrize("rest", [b"", GOOD, b'"' + b"\n" * 5000 + b'"\n', b"no,rows\n" * 2000], ids=["empty", "small", "one", "bad"])
+@pytest.mark.parametrize("rest", [b"", GOOD, b'"' + b"\n" * 5000 + b'"\n', b"no,rows\n" * 2000])
 def test_what_cannot_be_cut_is_one_range(rest, monkeypatch):
     """E12: too small, one record, nothing that looks like a row."""
     assert len(plan(COLUMNS + rest, monkeypatch)) == 1
