@@ -15,11 +15,11 @@ from .rows import Conversion
 
 MIN_RANGE_BYTES = 64 << 20
 MAX_RANGES = 400
-"""The map's results, some 300 bytes a range, come back through one state's payload of 256 KiB."""
+"""The map's results, some 300 bytes a range, go through one state's payload of 256 KiB."""
 MIN_PART_BYTES = 5 << 20  # of a multipart upload, save for its last part (S3 user guide, "Multipart upload limits")
 
 _SAMPLE_BYTES = 64 << 10
-_READERS = 16
+_READERS = 10  # as many as boto3's client keeps connections
 _ROWS_BEHIND_A_CUT = 3
 
 
@@ -34,9 +34,8 @@ class Range:
 
 def plan(size: int, header: Header, read: Callable[[int, int], bytes]) -> list[Range]:
     """The ranges of a file of this size, which ``read`` reads; one range if it is too small to be cut, or cannot be."""
-    length = max(MIN_RANGE_BYTES, -(-size // MAX_RANGES))
-    # The last range is at least as long as the others, so that its neighbour's part is never too small because of it.
-    wanted = range(length, size - length + 1, length)
+    count = min(MAX_RANGES, size // MIN_RANGE_BYTES)
+    wanted = [size * number // count for number in range(1, count)]  # equal shares: none takes much longer than the others
 
     def cut(position: int) -> int | None:
         found = find_cut(read(position, position + _SAMPLE_BYTES), header)
