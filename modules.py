@@ -1160,10 +1160,11 @@ class StateMachine(Construct):
 
     def grant_own_map_runs(self) -> None:
         """What a Distributed Map takes: its items are executions of the machine itself (Step Functions developer guide,
-        "IAM policies for using Distributed Map states")."""
+        "IAM policies for using Distributed Map states"), named ``machine/label:id``."""
         self.grant_start(self.role)
         executions = self.arn.replace(":stateMachine:", ":execution:")
-        self.role.allow("OwnMapRuns", ["states:DescribeExecution", "states:StopExecution"], [f"{executions}/*"])
+        actions = ["states:DescribeExecution", "states:StopExecution"]
+        self.role.allow("OwnMapRuns", actions, [f"{executions}:*", f"{executions}/*"])
 
 
 def fill_placeholders(definition: Path, substitutions: Mapping[str, str]) -> str:
