@@ -58,7 +58,7 @@ def find_cut(sample: bytes, header: Header) -> int | None:
         conversion = Conversion(header, lambda _: None, offset=0)
         for _ in conversion.convert([sample[start:end]]):
             pass
-        if (conversion.rows_written, conversion.rows_rejected) == (_ROWS_BEHIND_A_CUT, 0):
+        if conversion.rows_written == _ROWS_BEHIND_A_CUT:
             return start
         line_feed = sample.find(b"\n", start)
     return None
@@ -69,8 +69,10 @@ def fault(size: int, header_length: int, done: Iterable[Mapping[str, int]]) -> s
     expected = header_length
     parts = sorted(done, key=lambda each: each["index"])
     for number, part in enumerate(parts):
-        if part["index"] != number or part["start"] != expected:
+        if part["start"] != expected:
             return f"range {number} starts at byte {part['start']} instead of {expected}"
+        if part["index"] != number:
+            return f"range {number} is missing"
         if part["reached"] != part["end"]:
             return f"range {number} ends at byte {part['end']}, but its last record at byte {part['reached']}"
         if part["bytes"] < MIN_PART_BYTES and number < len(parts) - 1:

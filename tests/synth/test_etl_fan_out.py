@@ -9,7 +9,7 @@ from lambdas.etl.files import MAX_FILE_NAME_BYTES
 from settings import TapSettings
 from tap_stack import TapStack
 from tests.synth.reading import synthesise
-from tests.synth.states import STATE_LIMIT, Failure, execute, ways
+from tests.synth.states import STATE_LIMIT, Failure, evaluate, execute, ways
 
 FAN_OUT = 256 * 1024**2
 SMALL_WAY = ["RecordProcessing", "Validate", "IsValid", "Transform", "IsConverted", "RecordOutcome"]
@@ -108,6 +108,14 @@ def test_way_of_a_file_by_its_size(pipeline, size, way):
     assert (len(SMALL_WAY), len(LARGE_WAY)) == (6, 9)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_plan_of_two_ranges_is_a_plan(pipeline, count):
+    """E12."""
+    planned = [{"index": index, "start": index, "end": index + 1} for index in range(count)]
+    execution = run(pipeline, Plan={"ranges": planned, "upload_id": "u1", "header_length": 44})
+    assert (execution.states, len(execution.children)) == (LARGE_WAY, count)
+
+
 def test_size_and_concurrency_are_settings():
     """E12, C5a."""
     machine = synthesise(TapStack, "x", etl_fan_out_bytes=2**28 + 7, etl_max_concurrency=7).machine("etl/pipeline")
@@ -168,10 +176,8 @@ def test_results_of_the_most_ranges_fit_into_a_state(pipeline):
     payload = {"file": file, "header_length": 2**20, "upload_id": "u" * 512, "parts": parts}
     assert results < STATE_LIMIT / 2
     assert len(json.dumps({"FunctionName": "f" * 140, "Payload": payload}).encode()) < STATE_LIMIT
-    planned = [{"index": each["index"], "start": most, "end": most} for each in parts[:COUNT]]
-    answer = lambda payload: parts[payload["range"]["index"]]
-    sent = run(pipeline, Plan={"ranges": planned, "upload_id": "u", "header_length": 44}, ConvertRange=answer)
-    assert asked(sent, "Complete")[0]["parts"] == parts[:COUNT]  # nothing else is carried along
+    carried = evaluate(pipeline["States"]["ConvertRanges"]["Output"], result=parts, input={"ranges": parts})
+    assert carried == {"parts": parts}  # and nothing else
 
 
 # --- plans that come to nothing --------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ def part(index, start, end, **other):
         ([part(0, 10, 20), part(1, 21, 30)], "range 1 starts at byte 21 instead of 20"),
         ([part(0, 11, 20), part(1, 20, 30)], "range 0 starts at byte 11 instead of 10"),
         ([part(0, 10, 20), part(0, 10, 20), part(1, 20, 30)], "starts at byte 10 instead of 20"),
+        ([part(0, 10, 20), part(2, 20, 30)], "range 1 is missing"),
         ([part(0, 10, 20, reached=22), part(1, 20, 30)], "its last record at byte 22"),
         ([part(0, 10, 20, reached=18), part(1, 20, 30)], "its last record at byte 18"),
         ([], "the ranges end at byte 10"),
