@@ -978,6 +978,7 @@ class Function(Construct):
         error_rate_percent: Decimal | None,
         topic: Topic,
         reserved_concurrency: int | None = None,
+        ephemeral_storage_mb: int = 512,
     ) -> None:
         """``timeout_seconds`` up to 900; ``memory_mb`` 1,769 is one vCPU; ``error_rate_percent`` None where the alarm of the
         machine that calls the function says all. Names: 64 characters."""
@@ -1011,6 +1012,9 @@ class Function(Construct):
             timeout=timeout_seconds,
             memory_size=memory_mb,
             reserved_concurrent_executions=reserved_concurrency,
+            ephemeral_storage=lambda_function.LambdaFunctionEphemeralStorage(size=ephemeral_storage_mb)
+            if ephemeral_storage_mb > 512
+            else None,
             environment=lambda_function.LambdaFunctionEnvironment(variables=dict(environment)),
             dead_letter_config=lambda_function.LambdaFunctionDeadLetterConfig(target_arn=self.dead_letters.arn),
             tracing_config=lambda_function.LambdaFunctionTracingConfig(mode="Active"),
@@ -1154,6 +1158,14 @@ class StateMachine(Construct):
 
     def grant_start(self, role: Role) -> None:
         role.allow("Start" + _sid(self.node.id), ["states:StartExecution"], [self.arn])
+
+    def grant_own_map_runs(self) -> None:
+        """What a Distributed Map takes: its items are executions of the machine itself (Step Functions developer guide,
+        "IAM policies for using Distributed Map states"), named ``machine/label:id``."""
+        self.grant_start(self.role)
+        executions = self.arn.replace(":stateMachine:", ":execution:")
+        actions = ["states:DescribeExecution", "states:StopExecution"]
+        self.role.allow("OwnMapRuns", actions, [f"{executions}:*", f"{executions}/*"])
 
 
 def fill_placeholders(definition: Path, substitutions: Mapping[str, str]) -> str:

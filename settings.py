@@ -180,8 +180,15 @@ class TapSettings(CommonSettings):
     etl_alert_emails: Emails = ()
     etl_max_reject_ratio: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.01")
     """Rejected / read strictly above this makes a file INVALID (E5c). A fraction: 0.01 is one per cent."""
-    etl_max_file_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
-    """A larger file is set aside unread: one invocation could not convert it within Lambda's 15 minutes (E12)."""
+    etl_max_file_bytes: Annotated[int, Field(ge=1, le=2000 * 1024**3)] = 1024**4
+    """A larger file is set aside unread: 400 ranges, each at most one part of 5 GiB, hold no more than 2,000 GiB; half of that
+    leaves room for output that is longer than its input (E12)."""
+    etl_fan_out_bytes: Annotated[int, Field(ge=128 * 1024**2, le=5 * 1024**3)] = 256 * 1024**2
+    """A larger file is converted in ranges of bytes at the same time, if it can be cut; a smaller one in one piece (E12)."""
+    etl_max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 40
+    """How many ranges of one file are converted at once (E12)."""
+    etl_max_piece_bytes: Annotated[int, Field(ge=1)] = 5 * 1024**3
+    """A larger file that cannot be cut into ranges of at most this is set aside: one invocation has 15 minutes (E12)."""
     etl_failed_retention_days: Annotated[int, Field(ge=1)] = 180
     """Days that objects stay under ``failed/`` (E1b)."""
     etl_error_rate_percent: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(5)
@@ -194,6 +201,8 @@ class TapSettings(CommonSettings):
     etl_transformation_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 1769
     """1,769 MB is one whole vCPU."""
     etl_transformation_timeout_seconds: Annotated[int, Field(ge=30, le=900)] = 900
+    etl_transformation_ephemeral_storage_mb: Annotated[int, Field(ge=512, le=10240)] = 10240
+    """Holds the output of one range on its way, of at most 5 GiB (E12)."""
     etl_transformation_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
 
     metadata_bucket_name: BucketName | None = None

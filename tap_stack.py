@@ -105,10 +105,14 @@ class EtlPipeline(Construct):
             description="Converts a file's rows and publishes the result",
             package=code,
             handler=contract.TRANSFORMATION_HANDLER,
-            environment={contract.ENV_MAX_REJECT_RATIO: str(settings.etl_max_reject_ratio)},
+            environment={
+                contract.ENV_MAX_REJECT_RATIO: str(settings.etl_max_reject_ratio),
+                contract.ENV_MAX_PIECE_BYTES: str(settings.etl_max_piece_bytes),
+            },
             timeout_seconds=settings.etl_transformation_timeout_seconds,
             memory_mb=settings.etl_transformation_memory_mb,
             reserved_concurrency=settings.etl_transformation_reserved_concurrency,
+            ephemeral_storage_mb=settings.etl_transformation_ephemeral_storage_mb,
             error_rate_percent=settings.etl_error_rate_percent,
             topic=topic,
         )
@@ -124,7 +128,12 @@ class EtlPipeline(Construct):
             "pipeline",
             name="etl-pipeline",
             definition=WORKFLOWS / "etl.asl.json",
-            substitutions={**known_to_both, "TransformationFunctionArn": transformation.arn},
+            substitutions={
+                **known_to_both,
+                "TransformationFunctionArn": transformation.arn,
+                "FanOutBytes": str(settings.etl_fan_out_bytes),
+                "MaxConcurrency": str(settings.etl_max_concurrency),
+            },
             topic=topic,
         )
         recovery = StateMachine(
@@ -152,6 +161,7 @@ class EtlPipeline(Construct):
 
         validation.grant_invoke(pipeline.role)
         transformation.grant_invoke(pipeline.role)
+        pipeline.grant_own_map_runs()
         table.grant_put(pipeline.role)
         table.grant_update(pipeline.role)
         topic.grant_publish(pipeline.role)

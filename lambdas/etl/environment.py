@@ -19,6 +19,7 @@ class ValidationEnvironment:
 @dataclass(frozen=True)
 class TransformationEnvironment:
     max_reject_ratio: Fraction  # exact: 1 of 100 is not above 0.01
+    max_piece_bytes: int
 
 
 def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment:
@@ -33,7 +34,8 @@ def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment
 
 def transformation(environ: Mapping[str, str] = os.environ) -> TransformationEnvironment:
     """The transformation function's variables. Raises BadEnvironment."""
-    return TransformationEnvironment(*read(environ, {contract.ENV_MAX_REJECT_RATIO: _ratio}))
+    variables = {contract.ENV_MAX_REJECT_RATIO: _ratio, contract.ENV_MAX_PIECE_BYTES: positive_integer}
+    return TransformationEnvironment(*read(environ, variables))
 
 
 def _ratio(text: str) -> Fraction:

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .contract import FAILED, PROCESSED, RAW, REJECTS_SUFFIX, WITHDRAWN_SUFFIX
+from .contract import FAILED, PROCESSED, RAW, REJECTS_SUFFIX, WHOLE, WITHDRAWN_SUFFIX
 
 _MAX_KEY_BYTES = 1024  # S3: length of a key in UTF-8
 _EXECUTION_NAME_LENGTH = 64
-# What the longest name derived from a path, that of a rejects part, adds to it.
-_LONGEST_SURROUNDINGS = len(f"{FAILED}{REJECTS_SUFFIX}/part-00000.jsonl") + _EXECUTION_NAME_LENGTH
+# What the longest name derived from a path, that of the rejects after ranges were given up, adds to it.
+_LONGEST_SURROUNDINGS = len(f"{FAILED}{REJECTS_SUFFIX}/{WHOLE}part-00000.jsonl") + _EXECUTION_NAME_LENGTH
 MAX_FILE_NAME_BYTES = _MAX_KEY_BYTES - _LONGEST_SURROUNDINGS
 
 

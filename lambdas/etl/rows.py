@@ -1,6 +1,7 @@
 """Rows of a CSV file, converted as a stream of byte blocks (E4a, E5a, E5b).
 
-The unit of work is a range of bytes that starts on a record, after the header; it becomes one part of the output. Two lanes:
+The unit of work is a range of bytes that starts on a record, after the header; it becomes one part of the output. Whether
+the next range starts on a record too is for this one to tell, by where it ends (E12). Two lanes:
 pieces of about 1 MiB that are clean UTF-8 text are cut into lines and lines into fields by ``split``; a line with a quote,
 and every line of a piece with something unclean in it, takes the careful lane, which knows all the ways a row can be wrong.
 
@@ -17,6 +18,9 @@ from . import records, values
 from .header import REQUIRED_COLUMNS, Header
 from .records import MAX_RECORD_BYTES, OpenQuotes, Span
 
+LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
+"""How far beyond its end a range has to see, to decide about its last record as if there were no end."""
+
 _SHOWN_CHARACTERS = 40  # of a value, in a reason
 
 _OVERLONG_FAULT = "the row is longer than 1 MiB; only its beginning is kept here, the whole is in the uploaded file"
@@ -31,12 +35,22 @@ _OPEN_QUOTE_FAULTS = {
 class Conversion:
     """Converts one range of a file; see ``convert``. Its counts and ``offset`` are final when that is exhausted."""
 
-    def __init__(self, header: Header, reject: Callable[[bytes], object], *, offset: int, limit: int = MAX_RECORD_BYTES):
-        """``reject`` gets each rejected row as one line of JSON; ``offset`` is where the range starts in the file."""
+    def __init__(
+        self,
+        header: Header,
+        reject: Callable[[bytes], object],
+        *,
+        offset: int,
+        end: int | None = None,
+        limit: int = MAX_RECORD_BYTES,
+    ):
+        """``reject`` gets each rejected row as one line of JSON. The range goes from ``offset`` to ``end`` in the file, just
+        after a line feed; None is the end of the file."""
         self.rows_written = 0
         self.rows_rejected = 0
-        self.offset = offset  # where reading stands, in the file
-        self.open_quote = False  # a quote was open where the range ended: what follows may belong to it
+        self.offset = offset
+        """Where reading stands, in the file. If at last it is not ``end``, a record goes on beyond it: the cut was wrong."""
+        self._end = end
         self._width = len(header.columns)
         self._line_end = header.line_end
         self._convert_fields = _converter(header)
@@ -56,30 +70,37 @@ class Conversion:
         return self._open_quotes.looked_at
 
     def convert(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The output for the range's bytes, bit by bit; memory is a block, and a few times the limit of a record."""
-        rest, pending, size, last_byte = b"", [], 0, b"\n"
+        """The output for the range's bytes, bit by bit; memory is a block, and a few times the limit of a record.
+
+        ``blocks`` go on beyond ``end``, if the file does, for ``LOOK_AHEAD_BYTES``.
+        """
+        rest, pending, size, last_byte, end_of_data = b"", [], 0, b"\n", self.offset
         for block in blocks:
             if block:
                 pending.append(block)
                 size += len(block)
+                end_of_data += len(block)
                 last_byte = block[-1:]
             if size > 2 * self._limit:
                 window = b"".join((rest, *pending))
                 pending, size = [], 0
                 yield from self._convert_window(window, last=False)
                 rest = window[len(window) - self._left :]
+        if self._end == end_of_data:  # the file's end too
+            self._end = None
         # A line feed after the last line, if it has none, spares every place below the question.
         added = b"\n" if last_byte != b"\n" else b""
         yield from self._convert_window(b"".join((rest, *pending, added)), last=True)
-        self.offset -= len(added)
+        self.offset = min(self.offset, end_of_data)
 
     def _convert_window(self, data: bytes, *, last: bool) -> Iterator[bytes]:
         """Convert the lines of ``data``, which starts at ``offset``; advance ``offset`` by what is done: all, if ``last``."""
         origin, position, reach = self.offset, 0, self._limit + 2  # a line end has two bytes at most
-        while position < len(data):
+        stop = len(data) if self._end is None else min(len(data), self._end - origin)
+        while position < stop:
             if self._overlong:
                 position = self._skip_overlong_line(self._overlong, data, position)
-            elif cut := data.rfind(b"\n", position, position + reach) + 1:
+            elif cut := data.rfind(b"\n", position, min(position + reach, stop)) + 1:
                 output: list[bytes] = []
                 position = self._convert_piece(data, origin, position, cut, output, last=last)
                 if output:
@@ -151,7 +172,6 @@ class Conversion:
             elif span == records.UNFINISHED and not last:
                 return start
             else:
-                self.open_quote |= span == records.UNFINISHED
                 fault = _OPEN_QUOTE_FAULTS[span]
         fault = fault or _unclean(record)
         if not fault and len(fields) != self._width:

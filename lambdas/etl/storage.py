@@ -4,7 +4,7 @@ Every step can run twice, and may meet another execution of the same or of anoth
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -135,11 +135,12 @@ class Upload:
     Nothing is visible before ``complete``. As a context manager it discards what was not completed.
     """
 
-    def __init__(self, s3: Any, bucket: str, key: str, *, content_type: str, metadata: Mapping[str, str], abortable: bool):
-        """``abortable`` is whether the role may abort uploads here; otherwise the bucket's lifecycle rule does it (E1b)."""
+    def __init__(self, s3: Any, bucket: str, key: str, attributes: Mapping[str, Any], *, abortable: bool):
+        """``attributes`` of the object, as S3's parameters. ``abortable`` is whether the role may abort uploads here; otherwise
+        the bucket's lifecycle rule does it (E1b)."""
         self.bucket, self.key = bucket, key
         self._s3 = s3
-        self._attributes = {"ContentType": content_type, "Metadata": dict(metadata)}
+        self._attributes = attributes
         self._abortable = abortable
         self._buffer = bytearray()
         self._upload_id: str | None = None
@@ -153,12 +154,7 @@ class Upload:
     def __exit__(self, *_: object) -> None:
         self._sender.shutdown(cancel_futures=True)
         if self._upload_id and self._abortable:
-            try:
-                self._s3.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id)
-            except ClientError as error:
-                # Gone already, or never to be: no reason to hide what happened before; the lifecycle rule cleans up.
-                if _code(error) != "NoSuchUpload":
-                    log.warning("could not abort an upload", key=self.key, error=str(error))
+            _abort(self._s3, self.bucket, self.key, self._upload_id)
 
     def write(self, data: bytes) -> None:
         self._buffer += data
@@ -192,42 +188,83 @@ class Upload:
         self._parts.append(self._sender.submit(self._upload_part, len(self._parts) + 1, data))
 
     def _upload_part(self, number: int, data: bytes) -> dict[str, str]:
-        answer = self._s3.upload_part(
-            Bucket=self.bucket,
-            Key=self.key,
-            UploadId=self._upload_id,
-            PartNumber=number,
-            Body=data,
-            ChecksumAlgorithm="CRC32",
+        return _upload_part(self._s3, self.bucket, self.key, self._upload_id, number, data)
+
+
+class BegunUpload:
+    """A multipart upload of a file's output that others fill: one part a range, numbered from 1 (E12)."""
+
+    is_multipart = True
+
+    def __init__(self, s3: Any, file: File, upload_id: str, parts: Sequence[Mapping[str, str]] = ()):
+        """``parts`` are what ``put_part`` answered, in order; needed to complete it."""
+        self.id = upload_id
+        self._s3 = s3
+        self._place = (file.bucket, file.processed_key)
+        self._parts = parts
+
+    @classmethod
+    def begin(cls, s3: Any, file: File, execution_name: str) -> "BegunUpload":
+        answer = s3.create_multipart_upload(
+            Bucket=file.bucket, Key=file.processed_key, ChecksumAlgorithm="CRC32", **_output_attributes(file, execution_name)
         )
-        return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if answer.get(name)}
+        return cls(s3, file, answer["UploadId"])
+
+    def put_part(self, index: int, body: Any) -> dict[str, str]:
+        """Send the part of the range with this index; doing it again replaces it."""
+        return _upload_part(self._s3, *self._place, self.id, index + 1, body)
+
+    def complete(self, **condition: str) -> None:
+        bucket, key = self._place
+        parts = [{"PartNumber": number, **part} for number, part in enumerate(self._parts, start=1)]
+        self._s3.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=self.id, MultipartUpload={"Parts": parts}, **condition
+        )
+
+    def abort(self) -> None:
+        _abort(self._s3, *self._place, self.id)
+
+
+def _upload_part(s3: Any, bucket: str, key: str, upload_id: str | None, number: int, body: Any) -> dict[str, str]:
+    answer = s3.upload_part(
+        Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32"
+    )
+    return {name: answer[name] for name in ("ETag", "ChecksumCRC32") if answer.get(name)}
+
+
+def _abort(s3: Any, bucket: str, key: str, upload_id: str) -> None:
+    try:
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+    except ClientError as error:
+        # Gone already, or never to be: no reason to hide what happened before; the lifecycle rule cleans up.
+        if _code(error) != "NoSuchUpload":
+            log.warning("could not abort an upload", key=key, error=str(error))
+
+
+def _output_attributes(file: File, execution_name: str) -> dict[str, Any]:
+    """Its metadata says what an output was made from."""
+    made_from = {
+        _METADATA_VERSION: file.version_id,
+        _METADATA_SEQUENCER: file.sequencer,
+        _METADATA_EXECUTION: execution_name,
+    }
+    return {"ContentType": "text/csv; charset=utf-8", "Metadata": made_from}
 
 
 def output_upload(s3: Any, file: File, execution_name: str) -> Upload:
-    """The upload of a file's output; its metadata says what it was made from."""
-    return Upload(
-        s3,
-        file.bucket,
-        file.processed_key,
-        content_type="text/csv; charset=utf-8",
-        metadata={
-            _METADATA_VERSION: file.version_id,
-            _METADATA_SEQUENCER: file.sequencer,
-            _METADATA_EXECUTION: execution_name,
-        },
-        abortable=True,
-    )
+    """The upload of a file's output."""
+    return Upload(s3, file.bucket, file.processed_key, _output_attributes(file, execution_name), abortable=True)
 
 
 def rejects_upload(s3: Any, file: File, key: str) -> Upload:
     """The upload of one range's rejects."""
-    return Upload(s3, file.bucket, key, content_type="application/x-ndjson", metadata={}, abortable=False)
+    return Upload(s3, file.bucket, key, {"ContentType": "application/x-ndjson"}, abortable=False)
 
 
 # --- publishing ------------------------------------------------------------------------------------------------------
 
 
-def publish(s3: Any, file: File, upload: Upload, execution_name: str) -> str | None:
+def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: str) -> str | None:
     """Make the output of this version visible, unless that of a newer one is (E4b, E4c).
 
     Returns None when the output of this version is in place, by this call or an earlier attempt; otherwise the id of the

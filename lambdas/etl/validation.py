@@ -108,7 +108,7 @@ def _validate(file: File, _: dict[str, Any], settings: environment.ValidationEnv
     fault = file.name_fault()
     if not fault and file.size > settings.max_file_bytes:
         fault = (
-            f"the file has {file.size} bytes; at most {settings.max_file_bytes} can be converted in time:"
+            f"the file has {file.size} bytes; at most {settings.max_file_bytes} are converted:"
             " split it, or raise the limit"
         )
     if fault:

@@ -92,8 +92,12 @@ class Execution:
     error: str | None = None
     cause: str | None = None
     output: Any = None
+    states: list[str] = field(default_factory=list)
+    """Every state that was entered, in order; those of a map's children stand in ``children``."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
-    """State and arguments of every call, retries included."""
+    """State and arguments of every call, retries and children included."""
+    children: list[Execution] = field(default_factory=list)
+    """A map's child executions, in the order of its items."""
     pauses: list[float] = field(default_factory=list)
     """The longest that each retry may have waited, in seconds."""
 
@@ -104,8 +108,8 @@ class Execution:
 
 
 def execute(machine: dict[str, Any], input_: Any, tasks: Mapping[str, Callable[[Any], Any]], arn: str = EXECUTION) -> Execution:
-    """Run a machine of Pass, Choice, Task, Fail and Succeed states. ``tasks`` answer the calls: state → function of the
-    arguments, which gives the result or raises Failure."""
+    """Run a machine of Pass, Choice, Task, Fail, Succeed and (distributed) Map states. ``tasks`` answer the calls: state →
+    function of the arguments, which gives the result or raises Failure."""
     run = Execution()
     environment = context(input_, Execution={"Id": arn, "Name": arn.rsplit(":", 1)[1], "Input": input_})
     variables: dict[str, Any] = {}
@@ -113,6 +117,7 @@ def execute(machine: dict[str, Any], input_: Any, tasks: Mapping[str, Callable[[
     try:
         while True:
             state = machine["States"][name]
+            run.states.append(name)
             fields = {"input": data, "context": environment}
             if state["Type"] == "Succeed":
                 run.status, run.output = "SUCCEEDED", data
@@ -120,12 +125,12 @@ def execute(machine: dict[str, Any], input_: Any, tasks: Mapping[str, Callable[[
             if state["Type"] == "Fail":
                 raise Failure(_filled(state["Error"], variables, fields), _filled(state["Cause"], variables, fields))
             if state["Type"] == "Choice":
-                chosen = [each["Next"] for each in state["Choices"] if _condition(each["Condition"], variables, fields)]
-                name = chosen[0] if chosen else state["Default"]
+                chosen = (each["Next"] for each in state["Choices"] if _condition(each["Condition"], variables, fields))
+                name = next(chosen, state["Default"])  # those behind it are not evaluated (States Language, "Choice State")
                 continue
             way = state
-            if state["Type"] == "Task":
-                result, caught = _call(name, state, variables, fields, tasks[name], run)
+            if state["Type"] in ("Task", "Map"):
+                result, caught = _tried(name, state, variables, fields, tasks, run)
                 way = state if caught is None else caught
                 fields["result" if caught is None else "errorOutput"] = result
             else:
@@ -142,21 +147,24 @@ def execute(machine: dict[str, Any], input_: Any, tasks: Mapping[str, Callable[[
         return run
 
 
-def _call(
+def _tried(
     name: str,
     state: dict[str, Any],
     variables: dict[str, Any],
     fields: dict[str, Any],
-    task: Callable[[Any], Any],
+    tasks: Mapping[str, Callable[[Any], Any]],
     run: Execution,
 ) -> tuple[Any, dict[str, Any] | None]:
-    """A task with its retries: its result and None, or its error output and the catch that takes it."""
+    """A task or a map with its retries: its result and None, or its error output and the catch that takes it."""
     retried: dict[int, int] = {}
     while True:
         try:
-            arguments = _filled(state["Arguments"], variables, fields)
-            run.calls.append((name, arguments))
-            result = _within_the_limit(task(arguments))
+            if state["Type"] == "Map":
+                result = _within_the_limit(_mapped(state, variables, fields, tasks, run))
+            else:
+                arguments = _filled(state["Arguments"], variables, fields)
+                run.calls.append((name, arguments))
+                result = _within_the_limit(tasks[name](arguments))
             if "Output" in state:  # what it fails on is retried, too
                 _within_the_limit(_filled(state["Output"], variables, {**fields, "result": result}))
             return result, None
@@ -172,6 +180,29 @@ def _call(
             if catch is None:
                 raise
             return failure.output, catch
+
+
+def _mapped(
+    state: dict[str, Any],
+    variables: dict[str, Any],
+    fields: dict[str, Any],
+    tasks: Mapping[str, Callable[[Any], Any]],
+    run: Execution,
+) -> list[Any]:
+    """The results of a Distributed Map's children, each an execution with an input of its own and none of the variables; one
+    that fails ends the map ("Fail-safe execution and tolerated failures")."""
+    results = []
+    for index, item in enumerate(_filled(state["Items"], variables, fields)):
+        within = fields["context"] | {"Map": {"Item": {"Index": index, "Value": item}}}
+        given = _within_the_limit(_filled(state["ItemSelector"], variables, {**fields, "context": within}))
+        child = execute(state["ItemProcessor"], given, tasks, f"{fields['context']['Execution']['Id']}/{state['Label']}:{index}")
+        run.children.append(child)
+        run.calls += child.calls
+        if child.status != "SUCCEEDED":
+            cause = "The specified tolerated failure threshold was exceeded"
+            raise Failure("States.ExceedToleratedFailureThreshold", cause)
+        results.append(child.output)
+    return results
 
 
 def takes(entry: dict[str, Any], error: str) -> bool:

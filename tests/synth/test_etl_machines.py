@@ -39,7 +39,10 @@ def recovery(etl):
 
 
 def tasks(machine):
-    return {name: state for name, state in machine["States"].items() if state["Type"] == "Task"}
+    """Those of a map's children, too."""
+    processors = [state["ItemProcessor"] for state in machine["States"].values() if state["Type"] == "Map"]
+    found = [pair for states in (machine, *processors) for pair in states["States"].items()]
+    return {name: state for name, state in found if state["Type"] == "Task"}
 
 
 # --- definition -----------------------------------------------------------------------------------------------------
@@ -113,11 +116,14 @@ def test_every_task_of_the_pipeline_catches_everything(pipeline):
     """E7a: on the way in, to the error path; on the error path, to its next step."""
     expected = dict.fromkeys(tasks(pipeline), "SetAside") | {
         "AnnounceRejects": "RecordOutcome",  # the file is done: an announcement is not worth failing it
+        "ConvertRange": None,  # fails its own execution, hence the map, which catches that
+        "Complete": "AbandonUpload",
         "SetAside": "NotifyFailure",
         "NotifyFailure": "RecordFailed",
         "RecordFailed": "Failed",
     }
     assert {name: ways(state).get("States.ALL") for name, state in tasks(pipeline).items()} == expected
+    assert ways(pipeline["States"]["ConvertRanges"])["States.ALL"] == "AbandonUpload"
 
 
 @pytest.mark.parametrize("broken", [(), *[(step,) for step in ERROR_PATH], tuple(ERROR_PATH)], ids="+".join)
@@ -146,8 +152,11 @@ def test_way_of_a_valid_and_of_an_invalid_file(pipeline):
     assert [
         ways(states[name])["Next"] for name in ("RecordProcessing", "Validate", "Transform", "Reject", "AnnounceRejects")
     ] == [*("Validate", "IsValid", "IsConverted", "RecordOutcome", "RecordOutcome")]
-    assert ways(states["IsValid"]) == {"choice 0": "Transform", "Default": "Reject"}
-    assert ways(states["IsConverted"]) == {"choice 0": "Reject", "choice 1": "AnnounceRejects", "Default": "RecordOutcome"}
+    assert ways(states["IsValid"]) == {"choice 0": "Transform", "choice 1": "Plan", "Default": "Reject"}
+    assert ways(states["IsConverted"]) == {
+        **{"choice 0": "Transform", "choice 1": "Reject", "choice 2": "AnnounceRejects"},
+        "Default": "RecordOutcome",
+    }
     assert states["RecordOutcome"]["End"] is True
 
 
@@ -252,13 +261,14 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.parametrize(("state", "action"), [("Transform", "convert"), ("Complete", "complete")])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_record_of_a_converted_file(pipeline, payloads, outcome):
-    """E4c, E8a: the function's answer becomes the record; the loser has no output_key and names the winner."""
-    answer = payloads("etl", f"convert.response.{outcome}")
-    state = evaluate(pipeline["States"]["Transform"]["Output"], result={"Payload": answer}, context=context(INPUT))
+def test_record_of_a_converted_file(pipeline, payloads, outcome, state, action):
+    """E4c, E8a, E12: the function's answer becomes the record; the loser has no output_key and names the winner."""
+    answer = payloads("etl", f"{action}.response.{outcome}")
+    state = evaluate(pipeline["States"][state]["Output"], result={"Payload": answer}, context=context(INPUT))
     conditions = [choice["Condition"] for choice in pipeline["States"]["IsConverted"]["Choices"]]
-    assert [evaluate(each, input=state) for each in conditions] == [False, answer["rows_rejected"] > 0]
+    assert [evaluate(each, input=state) for each in conditions] == [False, False, answer["rows_rejected"] > 0]
     record = outcome_record(pipeline, state)
     assert record.items() >= OUTCOMES[outcome].items()
     assert record["rows_read"] == record["rows_written"] + record["rows_rejected"]
@@ -278,22 +288,24 @@ def outcome_record(pipeline, state):
     return record
 
 
-@pytest.mark.parametrize("from_", ["validate", "convert"])
-def test_record_of_an_invalid_file(pipeline, payloads, from_):
+@pytest.mark.parametrize(
+    ("from_", "name", "next_"),
+    [("validate", "Validate", "IsValid"), ("convert", "Transform", "IsConverted"), ("complete", "Complete", "IsConverted")],
+)
+def test_record_of_an_invalid_file(pipeline, payloads, from_, name, next_):
     """E3c, E5c, E8a: INVALID with the reason; after a conversion with its counts, after a validation without."""
     states = pipeline["States"]
-    answer = payloads("etl", "validate.response.invalid" if from_ == "validate" else "convert.response.invalid")
-    name = "Validate" if from_ == "validate" else "Transform"
+    answer = payloads("etl", f"{from_}.response.invalid")
     state = evaluate(states[name]["Output"], result={"Payload": answer}, context=context(INPUT))
-    choice = states["IsValid" if from_ == "validate" else "IsConverted"]["Choices"][0]
-    assert evaluate(choice["Condition"], input=state) is (from_ == "convert")
+    choices = [choice["Next"] for choice in states[next_]["Choices"] if evaluate(choice["Condition"], input=state)]
+    assert [*choices, states[next_].get("Default")][0] == "Reject"
     moved = {"Payload": payloads("etl", "reject.response")}
     state = evaluate(states["Reject"]["Output"], input=state, result=moved, context=context(INPUT))
     record = outcome_record(pipeline, state)
     assert (record["status"], record["error_message"]) == ("INVALID", answer["reason"])
     assert record["failed_key"].startswith("failed/")
     assert "output_key" not in record
-    assert record.get("rows_written") == (0 if from_ == "convert" else None)
+    assert record.get("rows_written") == (None if from_ == "validate" else 0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ TABLE = ARN.format("dynamodb", "table/etl-file-metadata")
 TOPIC = ARN.format("sns", "etl-failures")
 KEY = "<aws_kms_key etl/failures/key arn>"
 PIPELINE = ARN.format("states", "stateMachine:etl-pipeline")
+PIPELINE_EXECUTIONS = ARN.format("states", "execution:etl-pipeline")
 RECOVERY = ARN.format("states", "stateMachine:etl-recovery")
 VALIDATION = ARN.format("lambda", "function:etl-validation")
 TRANSFORMATION = ARN.format("lambda", "function:etl-transformation")
@@ -43,6 +44,12 @@ GRANTS = {
         ("lambda:InvokeFunction", TRANSFORMATION),
         ("dynamodb:PutItem", TABLE),
         ("dynamodb:UpdateItem", TABLE),
+        ("states:StartExecution", PIPELINE),
+        *(
+            (f"states:{action}Execution", PIPELINE_EXECUTIONS + names)
+            for action in ("Describe", "Stop")
+            for names in (":*", "/*")  # its own, and those of its map (E12)
+        ),
         *ANNOUNCE,
     },
     "etl/recovery/role": {

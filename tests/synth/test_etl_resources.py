@@ -133,6 +133,14 @@ def test_memory_timeout_and_concurrency_are_settings(etl):
         assert body["reserved_concurrent_executions"] == settings[f"etl_{name}_reserved_concurrency"]
 
 
+def test_only_the_transformation_has_room_for_a_part(etl):
+    """E12: the output of a range lies in its ephemeral storage; Lambda's own 512 MB need no mention."""
+    storage = {path: body.get("ephemeral_storage") for path, body in etl.all("aws_lambda_function").items()}
+    assert storage == {"etl/validation/function": None, "etl/transformation/function": {"size": 10240}}
+    least = synthesise(TapStack, "x", etl_transformation_ephemeral_storage_mb=512)
+    assert "ephemeral_storage" not in least.one("aws_lambda_function", "etl/transformation")
+
+
 def test_environment_is_exactly_what_the_functions_read(etl):
     """Design: the infrastructure sets those variables and no other."""
 
@@ -151,14 +159,18 @@ def test_functions_accept_the_environment_that_is_set(etl, staging):
         values = {
             name: stack.readable(body["environment"]["variables"]) for name, body in stack.all("aws_lambda_function").items()
         }
-        assert environment.validation(values["etl/validation/function"]).max_file_bytes == 5 * 1024**3
-        assert environment.transformation(values["etl/transformation/function"]).max_reject_ratio == Fraction(1, 100)
+        assert environment.validation(values["etl/validation/function"]).max_file_bytes == 1024**4
+        transformation = environment.transformation(values["etl/transformation/function"])
+        assert transformation == environment.TransformationEnvironment(Fraction(1, 100), max_piece_bytes=5 * 1024**3)
 
 
 def test_thresholds_reach_the_functions():
     """E5c, E12: settings, passed on exactly."""
-    stack = synthesise(TapStack, "x", etl_max_reject_ratio="0.125", etl_max_file_bytes=1000)
-    assert stack.one("aws_lambda_function", "etl/transformation")["environment"]["variables"] == {"MAX_REJECT_RATIO": "0.125"}
+    stack = synthesise(TapStack, "x", etl_max_reject_ratio="0.125", etl_max_file_bytes=1000, etl_max_piece_bytes=900)
+    assert stack.one("aws_lambda_function", "etl/transformation")["environment"]["variables"] == {
+        "MAX_REJECT_RATIO": "0.125",
+        "MAX_PIECE_BYTES": "900",
+    }
     assert stack.one("aws_lambda_function", "etl/validation")["environment"]["variables"]["MAX_FILE_BYTES"] == "1000"
 
 

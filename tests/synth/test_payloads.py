@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambdas.etl import contract, storage, transformation, validation
+from lambdas.etl import contract, ranges, storage, transformation, validation
 from lambdas.metadata import contract as metadata_contract
 from lambdas.metadata import index, indexing
 from tests.synth.reading import shapes
@@ -17,9 +17,16 @@ BODY = b"transaction_id,customer_id,amount,timestamp\n1,2,3.00,2026-01-31\n"
 STATES = {
     "validate": [("pipeline", "Validate")],
     "convert": [("pipeline", "Transform")],
+    "convert.discarded": [("pipeline", "Transform")],
+    "plan": [("pipeline", "Plan")],
+    "convert_range": [("pipeline", "ConvertRange")],
+    "complete": [("pipeline", "Complete")],
+    "abandon": [("pipeline", "AbandonUpload")],
     "reject": [("pipeline", "Reject")],
     "set_aside": [("pipeline", "SetAside"), ("recovery", "SetAside")],
 }
+"""The states that send each request, ``ACTION.request[.WHEN]``."""
+REQUESTS = [f"{action}.request{dot}{when}" for action, dot, when in (each.partition(".") for each in STATES)]
 
 
 def read(folder, name):
@@ -29,24 +36,32 @@ def read(folder, name):
 # --- ETL ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", STATES)
-def test_machines_pass_the_newest_payload(etl, payloads, action):
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_machines_pass_the_newest_payload(etl, payloads, request_):
     """C15: a changed payload is a new folder, so that the old one stays tested."""
-    execution_input = payloads("etl", "input")
-    variables = {"file": execution_input["file"], "execution": EXECUTION}
+    execution_input, expected = payloads("etl", "input"), payloads("etl", request_)
+    known = {name: expected[name] for name in ("upload_id", "header_length") if name in expected}
+    variables = {"file": execution_input["file"], "execution": EXECUTION, **known}
     state_input = {"valid": False, "reason": payloads("etl", "reject.request")["reason"]}
-    for machine, state in STATES[action]:
-        template = etl.machine(f"etl/{machine}")["States"][state]["Arguments"]["Payload"]
-        sent = evaluate(template, variables, input=state_input, context=context(execution_input))
-        assert sent == payloads("etl", f"{action}.request")
+    state_input |= {name: expected[name] for name in ("parts", "discarded") if expected.get(name)}
+    for machine, state in STATES[request_.replace(".request", "")]:
+        states = etl.machine(f"etl/{machine}")["States"]
+        surroundings = context(execution_input, Map={"Item": {"Index": 0, "Value": expected.get("range")}})
+        if state == "ConvertRange":  # its parent passes it
+            state_input = evaluate(states["ConvertRanges"]["ItemSelector"], variables, input={}, context=surroundings)
+            states, variables, surroundings = states["ConvertRanges"]["ItemProcessor"]["States"], {}, context(state_input)
+        template = states[state]["Arguments"]["Payload"]
+        assert evaluate(template, variables, input=state_input, context=surroundings) == expected
 
 
 def test_every_action_has_a_payload():
     """C15."""
     actions = {value for name, value in vars(contract).items() if name.startswith("ACTION_")}
-    assert actions == set(STATES)
+    assert actions == {action.partition(".")[0] for action in STATES}
     for folder in shapes("etl"):
-        assert {f"{action}.request.json" for action in actions} <= {each.name for each in folder.iterdir()}
+        names = {each.name for each in folder.iterdir()}
+        assert {f"{request}.json" for request in REQUESTS} <= names
+        assert all(any(name.startswith(f"{action}.response") for name in names) for action in actions)
 
 
 @pytest.fixture
@@ -59,23 +74,47 @@ def aws(monkeypatch):
     monkeypatch.setenv(contract.ENV_TOPIC_ARN, "arn:aws:sns:us-east-1:111122223333:etl-failures")
     monkeypatch.setenv(contract.ENV_MAX_FILE_BYTES, "1000")
     monkeypatch.setenv(contract.ENV_MAX_REJECT_RATIO, "0.01")
+    monkeypatch.setenv(contract.ENV_MAX_PIECE_BYTES, "1000")
+    clients.s3.uploads["u1"] = {"parts": {1: BODY}, "ContentType": "text/csv", "Metadata": {}}
     return clients
 
 
+TRANSFORMING = {
+    contract.ACTION_CONVERT: {"valid": True, "rows_read": 1, "rows_written": 1},
+    contract.ACTION_PLAN: {"ranges": []},
+    contract.ACTION_CONVERT_RANGE: {"index": 0, "reached": 64, "rows_read": 1, "rows_written": 1},
+    contract.ACTION_COMPLETE: {"valid": True, "rows_read": 1, "rows_written": 1},
+    contract.ACTION_ABANDON: {},
+}
+"""What the transformation function answers, among others."""
+
+
 @pytest.mark.parametrize("folder", shapes("etl")[-2:], ids=lambda each: f"shape {each.name}")
-@pytest.mark.parametrize("action", STATES)
-def test_functions_understand_this_and_the_last_payload(aws, folder, action):
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_functions_understand_this_and_the_last_payload(aws, folder, request_):
     """C15: running executions keep the old definition but meet new code, whose answer must still carry what it reads."""
-    request = read(folder, f"{action}.request")
+    request, action = read(folder, request_), request_.partition(".")[0]
     file = request["file"]
     assert file["size"] == len(BODY)
     aws.s3.add(file["key"], BODY, version_id=file["version_id"])
-    function = transformation if action == contract.ACTION_CONVERT else validation
+    function = transformation if action in TRANSFORMING else validation
     answer = function.handler(request, SimpleNamespace(function_name="f", aws_request_id="r"))
     known = [read(folder, each.stem) for each in folder.glob(f"{action}.response*.json")]
-    assert any(set(each) <= set(answer) for each in known if each), f"{answer} has none of the shapes {known}"
-    if action == contract.ACTION_CONVERT:
-        assert (answer["valid"], answer["rows_read"], answer["rows_written"]) == (True, 1, 1)
+    assert any(set(each) <= set(answer) for each in known if each or not answer), f"{answer} has none of the shapes {known}"
+    assert answer.items() >= TRANSFORMING.get(action, {}).items()
+
+
+def test_plan_answers_the_newest_payload(aws, payloads, monkeypatch):
+    """C15, E12: of a file that can be cut, which is too large for a payload."""
+    rows = BODY[44:] * 9
+    monkeypatch.setattr(ranges, "MIN_RANGE_BYTES", 80)
+    request = payloads("etl", "plan.request")
+    file = request["file"] | {"bucket": BUCKET, "size": 44 + len(rows)}
+    aws.s3.add(file["key"], BODY[:44] + rows, version_id=file["version_id"])
+    answer = transformation.handler(request | {"file": file}, SimpleNamespace(function_name="f", aws_request_id="r"))
+    expected = payloads("etl", "plan.response.ranges")
+    assert set(answer) == set(expected) and answer["header_length"] == expected["header_length"]
+    assert len(answer["ranges"]) == 2 and set(answer["ranges"][0]) == set(expected["ranges"][0])
 
 
 # --- metadata -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambdas.etl import ranges
 from settings import CommonSettings, SettingsError, StateBackendSettings, TapSettings, load, read_context
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -199,6 +200,24 @@ def test_principals():
     given = load({}, {"METADATA_DASHBOARD_PRINCIPALS": ", ".join(principals)})
     assert given.tap.metadata_dashboard_principals == principals
     assert load({}, {"METADATA_DASHBOARD_PRINCIPALS": " , "}).tap.metadata_dashboard_principals == ()
+
+
+def test_bounds_of_the_fan_out():
+    """E12: what is still accepted: two ranges at least; 400 of 5 GiB at most."""
+    accepted = {
+        "etl_max_file_bytes": (1, 2000 * 1024**3),
+        "etl_fan_out_bytes": (128 * 1024**2, 5 * 1024**3),
+        "etl_max_concurrency": (1, 1000),
+        "etl_transformation_ephemeral_storage_mb": (512, 10240),
+    }
+    for name, (least, most) in accepted.items():
+        for value in (least, most):
+            assert getattr(load({}, {name.upper(): str(value)}).tap, name) == value
+        for value in (least - 1, most + 1):
+            with pytest.raises(SettingsError, match=name.upper()):
+                load({}, {name.upper(): str(value)})
+    assert accepted["etl_max_file_bytes"][1] == ranges.MAX_RANGES * 5 * 1024**3
+    assert accepted["etl_fan_out_bytes"][0] == 2 * ranges.MIN_RANGE_BYTES
 
 
 def test_bounds_of_the_metadata_settings():

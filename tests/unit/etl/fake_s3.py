@@ -23,6 +23,7 @@ class FakeS3:
         self.calls: list[tuple[str, str]] = []
         self.before: dict[str, list[Callable]] = {}
         self.after: dict[str, list[Callable]] = {}
+        self.least_part_bytes = 5 << 20
         self._number = 0
 
     # --- for tests
@@ -139,7 +140,7 @@ class FakeS3:
         return self.uploads[upload_id]
 
     def _upload_part(self, key, UploadId, PartNumber, Body, ChecksumAlgorithm):
-        self._upload(UploadId)["parts"][PartNumber] = Body
+        self._upload(UploadId)["parts"][PartNumber] = Body if isinstance(Body, bytes) else Body.read()
         return {"ETag": f'"part{PartNumber}"', "ChecksumCRC32": f"crc{PartNumber}"}
 
     def _complete_multipart_upload(self, key, UploadId, MultipartUpload, **condition):
@@ -148,7 +149,7 @@ class FakeS3:
         numbers = [part["PartNumber"] for part in MultipartUpload["Parts"]]
         assert numbers == sorted(upload["parts"]) == list(range(1, len(numbers) + 1))
         assert [part["ChecksumCRC32"] for part in MultipartUpload["Parts"]] == [f"crc{number}" for number in numbers]
-        assert all(len(upload["parts"][number]) >= 5 << 20 for number in numbers[:-1])
+        assert all(len(upload["parts"][number]) >= self.least_part_bytes for number in numbers[:-1])
         del self.uploads[UploadId]
         body = b"".join(upload["parts"][number] for number in numbers)
         return self.add(key, body, ContentType=upload["ContentType"], Metadata=upload["Metadata"])

@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError, ResponseStreamingError
 from fake_s3 import BUCKET, FakeS3, client_error
 
-from lambdas.etl import files, storage
+from lambdas.etl import contract, files, storage
 from lambdas.etl.files import File
 
 MIB = 1 << 20
@@ -210,6 +210,73 @@ def test_impossible_abort_does_not_hide_the_error(s3):
         fail_while_writing(s3)
 
 
+# --- an upload that others fill --------------------------------------------------------------------------------------
+
+
+def begun(s3, *bodies, file=OWN):
+    """An upload with these parts, as the invocation sees it that completes it."""
+    upload = storage.BegunUpload.begin(s3, file, "execution")
+    answers = [storage.BegunUpload(s3, file, upload.id).put_part(index, body) for index, body in enumerate(bodies)]
+    return storage.BegunUpload(s3, file, upload.id, answers)
+
+
+def test_begun_upload(s3):
+    """E12, E4b: invisible until it is complete; then one object with the same attributes as one written in one piece."""
+    parts = [b"a" * 5 * MIB, b"b" * 5 * MIB, b"c"]
+    upload = begun(s3, *parts)
+    assert s3.keys() == [OWN.key]
+    assert storage.publish(s3, OWN, upload, "execution") is None
+    assert s3.body(OWN.processed_key) == b"".join(parts)
+    in_parts = s3.versions[OWN.processed_key][0]
+    publish(s3, b"", file_of("v-newer", "0056"))
+    in_one_piece = s3.versions[OWN.processed_key][1]
+    assert in_parts["ContentType"] == in_one_piece["ContentType"]
+    assert in_parts["Metadata"] == in_one_piece["Metadata"] | {"source-version-id": "v-own", "source-sequencer": "0055"}
+
+
+def test_part_sent_again_replaces_itself(s3):
+    """E12: a retried range."""
+    upload = begun(s3, b"half-done")
+    upload.put_part(0, b"done")
+    storage.publish(s3, OWN, upload, "execution")
+    assert s3.body(OWN.processed_key) == b"done"
+
+
+@pytest.mark.parametrize("lost", [LOST, *map(client_error, ("InternalError", "PreconditionFailed", "NoSuchUpload"))])
+def test_lost_answer_to_a_completed_upload(s3, lost):
+    """E4b, E12: the object is there and ours: success."""
+    upload = begun(s3, SMALL)
+    s3.hook("after", "complete_multipart_upload", lost)
+    assert storage.publish(s3, OWN, upload, "execution") is None
+    assert len(s3.versions[OWN.processed_key]) == 1
+
+
+@pytest.mark.parametrize(("sequencer", "expected"), [("0054", None), ("0056", "v-other")])
+def test_another_writer_before_the_upload_is_completed(s3, sequencer, expected):
+    """E4c, E12: conditional: look again, then decide again."""
+    upload = begun(s3, SMALL)
+    s3.hook("before", "complete_multipart_upload", lambda: output_of(s3, "v-other", sequencer))
+    assert storage.publish(s3, OWN, upload, "execution") == expected
+    assert s3.body(OWN.processed_key) == (b"theirs" if expected else SMALL)
+
+
+def test_conflict_of_a_begun_upload_is_an_error(s3):
+    """E4b, E12: S3 wants such an upload begun anew; trying again at once would not help."""
+    upload = begun(s3, SMALL)
+    s3.hook("before", "complete_multipart_upload", client_error("ConditionalRequestConflict"))
+    with pytest.raises(storage.PublishConflict):
+        storage.publish(s3, OWN, upload, "execution")
+    assert s3.keys() == [OWN.key]
+
+
+def test_abort_of_an_upload_that_is_gone(s3):
+    """E12: aborted twice, or completed before: no error."""
+    upload = begun(s3, SMALL)
+    upload.abort()
+    upload.abort()
+    assert (s3.uploads, s3.keys()) == ({}, [OWN.key])
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -285,14 +352,15 @@ def test_set_aside_of_an_older_version(s3):
 
 
 @pytest.mark.parametrize(
-    ("length", "fault", "failed"), [(927, False, True), (928, True, True), (1017, True, True), (1018, True, False)]
+    ("length", "fault", "failed"), [(921, False, True), (922, True, True), (1017, True, True), (1018, True, False)]
 )
 def test_long_names(s3, length, fault, failed):
-    """E5a: S3 keys have at most 1024 bytes; what does not fit is said, and stays where it is if it must."""
+    """E5a, E12: S3 keys have at most 1024 bytes, also below ``whole/``; what does not fit is said, and stays where it is if it
+    must."""
     name = "é" * (length // 2) + "x" * (length % 2)
     file = file_of(name=name)
-    assert len(files.rejects_part(file.rejects_prefix("0" * 64), 0).encode()) == length + 97
-    assert bool(file.name_fault()) is fault
+    longest = files.rejects_part(file.rejects_prefix("0" * 64) + contract.WHOLE, 0)
+    assert (len(longest.encode()) > 1024) is bool(file.name_fault()) is fault
     if not failed:
         assert "stays in raw/" in file.name_fault()
         assert storage.set_aside(s3, file) is None
