@@ -16,7 +16,9 @@ _MAX_EXPONENT = 30
 
 # --- amounts ---------------------------------------------------------------------------------------------------------
 
-_CANONICAL_AMOUNT = re.compile(rb"(?:0|-?[1-9][0-9]{0,17})\.[0-9]{2,}").fullmatch
+CANONICAL_AMOUNT = rb"(?:0|-?[1-9][0-9]{0,17}+)\.[0-9]{2,}+"
+"""A pattern of what ``amount`` answers unchanged; nearly all of it."""
+
 _AMOUNT = re.compile(
     rb"([+-]?\$?|\$[+-])"
     # A leading zero before commas is refused: "0,123" is more likely a decimal comma than 123.
@@ -28,8 +30,6 @@ _AMOUNT = re.compile(
 
 def amount(value: bytes) -> bytes | None:
     """``b" ($1,234.5) "`` → ``b"-1234.50"``: plain notation, at least two decimals, never rounded."""
-    if _CANONICAL_AMOUNT(value):
-        return value
     return _cached_amount(value) if len(value) <= _CACHED_LENGTH else _read_amount(value)
 
 
@@ -71,15 +71,24 @@ _cached_amount = lru_cache(_CACHED_VALUES)(_read_amount)
 
 # --- timestamps ------------------------------------------------------------------------------------------------------
 
-_HOUR_MINUTE = rb"((?:[01][0-9]|2[0-3]):[0-5][0-9])"
-_CANONICAL_TIME = re.compile(rb"T" + _HOUR_MINUTE + rb":[0-5][0-9](?:\.[0-9]{1,9})?Z").fullmatch
+CANONICAL_TIMESTAMP = (
+    rb"[1-9][0-9]{3}-(?:"
+    rb"(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|"
+    rb"(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|"
+    rb"02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    rb"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9}+)?Z"
+)
+"""Likewise for ``timestamp``: all but the 29th of February and the years before 1000."""
+
+_HOUR_MINUTE = rb"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+# Groups of each form: day, time of day, offset.
 _ISO = re.compile(
     rb"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    rb"(?:[T ]" + _HOUR_MINUTE + rb"(:[0-5][0-9](?:\.[0-9]{1,9})?)?"
-    rb"(?:Z|([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9]))?)?)?"  # an offset needs a time
+    rb"(?:[T ](" + _HOUR_MINUTE + rb"(?::[0-5][0-9](?:\.[0-9]{1,9})?)?)"
+    rb"(?:Z|([+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?"  # an offset needs a time
 ).fullmatch
-_AMERICAN = re.compile(rb"([0-9]{2})/([0-9]{2})/([0-9]{4})(?: " + _HOUR_MINUTE + rb"(:[0-5][0-9])?)?").fullmatch
-_NAMED_MONTH = re.compile(rb"([0-9]{2})-([A-Za-z]{3})-([0-9]{4}) " + _HOUR_MINUTE + rb"(:[0-5][0-9])").fullmatch
+_AMERICAN = re.compile(rb"([0-9]{2}/[0-9]{2}/[0-9]{4})(?: (" + _HOUR_MINUTE + rb"(?::[0-5][0-9])?))?()").fullmatch
+_NAMED_MONTH = re.compile(rb"([0-9]{2}-[A-Za-z]{3}-[0-9]{4}) (" + _HOUR_MINUTE + rb":[0-5][0-9])()").fullmatch
 _EPOCH = re.compile(rb"([0-9]{9,10})([0-9]{3})?").fullmatch  # seconds (9 or 10 digits), then perhaps milliseconds
 _MONTHS = {
     name: b"%02d" % number
@@ -90,56 +99,55 @@ _EPOCH_START = datetime(1970, 1, 1)
 
 def timestamp(value: bytes) -> bytes | None:
     """``b"03/05/2024 10:11"`` → ``b"2024-03-05T10:11:00Z"``; no offset means UTC; a fraction is kept as written."""
-    if _CANONICAL_TIME(value, 10) and _is_day(value[:10]):
-        return value
-    return _cached_timestamp(value) if len(value) <= _CACHED_LENGTH else _read_timestamp(value)
-
-
-def _read_timestamp(value: bytes) -> bytes | None:
     value = value.strip()
-    offset = None
-    if match := _ISO(value):
-        day, hour_minute, second, sign, offset_hours, offset_minutes = match.groups()
-        if sign:
-            offset = timedelta(hours=int(sign + offset_hours), minutes=int(sign + (offset_minutes or b"0")))
-    elif match := _AMERICAN(value):
-        month, day_of_month, year, hour_minute, second = match.groups()
-        day = b"%b-%b-%b" % (year, month, day_of_month)
-    elif match := _NAMED_MONTH(value):
-        day_of_month, month, year, hour_minute, second = match.groups()
-        day = b"%b-%b-%b" % (year, _MONTHS.get(month.lower(), b"00"), day_of_month)
-    elif match := _EPOCH(value):
-        seconds, milliseconds = match.groups()
-        moment = (_EPOCH_START + timedelta(seconds=int(seconds))).isoformat().encode()
-        return moment + (b".%bZ" % milliseconds if milliseconds else b"Z")
-    else:
+    if value.isdigit():
+        return _read_epoch(value)
+    match = (_AMERICAN if value[2:3] == b"/" else _NAMED_MONTH if value[2:3] == b"-" else _ISO)(value)
+    if not match:
         return None
-    if not _is_day(day):
+    day, clock, offset = match.groups()
+    day = _day(day)  # the same few thousand again and again, whereas whole timestamps hardly repeat
+    if not day:
         return None
-    second = second or b":00"
-    clock = b"%b%b" % (hour_minute or b"00:00", second[:3])
-    if offset:
-        try:
-            moment = datetime.fromisoformat(f"{day.decode()}T{clock.decode()}") - offset
-        except OverflowError:  # outside the years 1 to 9999
-            return None
-        return b"%b%bZ" % (moment.isoformat().encode(), second[3:])
-    return b"%bT%b%bZ" % (day, clock, second[3:])
+    if not clock:
+        return day + b"T00:00:00Z"
+    if len(clock) == 5:
+        clock += b":00"
+    if not offset:
+        return b"%bT%bZ" % (day, clock)
+    try:
+        moment = datetime.fromisoformat(f"{day.decode()}T{clock[:8].decode()}") - _offset(offset)
+    except OverflowError:  # outside the years 1 to 9999
+        return None
+    return b"%b%bZ" % (moment.isoformat().encode(), clock[8:])
 
 
 @lru_cache(_CACHED_VALUES)
-def _is_day(day: bytes) -> bool:
-    """Whether ``YYYY-MM-DD`` stands in the calendar."""
-    if not (len(day) == 10 and day[4:5] == day[7:8] == b"-"):
-        return False
-    year, month, day_of_month = day[:4], day[5:7], day[8:]
-    if not (year + month + day_of_month).isdigit():
-        return False
+def _day(text: bytes) -> bytes | None:
+    """A day in one of the three forms → ``YYYY-MM-DD``, or None if it does not stand in the calendar."""
+    if text[2:3] == b"/":
+        month, day, year = text.split(b"/")
+    elif text[2:3] == b"-":
+        day, name, year = text.split(b"-")
+        month = _MONTHS.get(name.lower(), b"00")
+    else:
+        year, month, day = text.split(b"-")
     try:
-        date(int(year), int(month), int(day_of_month))
+        return date(int(year), int(month), int(day)).isoformat().encode()
     except ValueError:
-        return False
-    return True
+        return None
 
 
-_cached_timestamp = lru_cache(_CACHED_VALUES)(_read_timestamp)
+@lru_cache(_CACHED_VALUES)
+def _offset(text: bytes) -> timedelta:
+    """``b"-0530"``, with or without colon and minutes."""
+    return timedelta(hours=int(text[:3]), minutes=int(text[:1] + (text[3:].lstrip(b":") or b"0")))
+
+
+def _read_epoch(value: bytes) -> bytes | None:
+    match = _EPOCH(value)
+    if not match:
+        return None
+    seconds, milliseconds = match.groups()
+    moment = (_EPOCH_START + timedelta(seconds=int(seconds))).isoformat().encode()
+    return moment + (b".%bZ" % milliseconds if milliseconds else b"Z")
