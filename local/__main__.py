@@ -164,8 +164,8 @@ def plan(stack: str) -> int:
 def search(query: str, count: int) -> int:
     """Print the newest metadata documents of the environment that `up` left running, as JSON."""
     aws = Emulator.running()
-    if not aws:
-        raise EmulatorError("The embedded AWS is not running. Remedy: make local-up")
+    if not aws or not OUTPUTS.exists():
+        raise EmulatorError("The embedded AWS is not running, or not deployed yet. Remedy: make local-up, and wait for its end")
     try:
         wanted = json.loads(query)
     except ValueError as error:

@@ -104,7 +104,7 @@ class EtlSystem(System[EtlOutcome]):
 
     def hint(self, outputs: Outputs) -> str:
         bucket = outputs["etl_bucket_name"]
-        return f"aws s3 cp samples/etl/good.csv s3://{bucket}/raw/ && sleep 2 && aws s3 ls --recursive s3://{bucket}/"
+        return f"aws s3 cp samples/etl/good.csv s3://{bucket}/raw/ && sleep 8 && aws s3 ls --recursive s3://{bucket}/"
 
 
 def subject(notice: Mapping) -> str:

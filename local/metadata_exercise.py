@@ -115,7 +115,7 @@ class MetadataSystem(System[MetadataOutcome]):
 
     def hint(self, outputs: Outputs) -> str:
         bucket = outputs["metadata_bucket_name"]
-        return f"aws s3 cp samples/metadata/metadata.json s3://{bucket}/ && sleep 2 && .venv/bin/python -m local search"
+        return f"aws s3 cp samples/metadata/metadata.json s3://{bucket}/ && sleep 8 && .venv/bin/python -m local search"
 
 
 def _outcome(

@@ -70,6 +70,8 @@ def parse(body: str) -> dict[str, Any]:
         raise InvalidMetadata(f"the file is empty; it must hold one JSON object: {_UPLOAD_AGAIN}")
     if body.startswith(_BOM):
         raise InvalidMetadata("the file begins with a byte-order mark; save it as UTF-8 without one and upload it again")
+    if "\0" in body:
+        raise _fault(body, body.index("\0"), "a NUL character: is it UTF-16, or no text at all?")
     _check_before_parsing(body)
     try:
         content = json.loads(body, parse_int=Number, parse_float=Number)
@@ -222,14 +224,14 @@ def ingest_id(bucket: str, key: str, version_id: str) -> str:
 _ISO_UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?Z").fullmatch
 
 
-def _checked_timestamp(text: str) -> str:
+def _checked_timestamp(text: Any) -> str:
     try:
-        if not _ISO_UTC(text):
+        if not isinstance(text, str) or not _ISO_UTC(text):
             raise ValueError
         date.fromisoformat(text[:10])
     except ValueError:
         raise InvalidMetadata(
-            f"the event's time is {_shown(text)}; it must be ISO 8601 in UTC, such as 2026-01-31T23:59:59Z;"
+            f"the event's time is {_shown(str(text))}; it must be ISO 8601 in UTC, such as 2026-01-31T23:59:59Z;"
             " the file may be fine: look at the input of the execution"
         ) from None
     return text

@@ -257,7 +257,7 @@ CAUSES = {
     "no JSON in braces": ("{no JSON}", None),
     "Python in braces": ("{'a': 1}", None),
     "an array": ("[1, 2]", None),
-    "as long as can be": ("x" * 32768, None),
+    "as long as can be": ("x" * 32768, "x" * 8000),
 }
 """Causes, and what the record says; None for the same."""
 
@@ -280,6 +280,18 @@ def test_every_failure_is_recorded_once(pipeline, recovery, table, where, cause,
     assert recovered.status == "SUCCEEDED"
     assert [state for state, _ in recovered.calls] == ["FindRecord"]
     assert list(table.items.values()) == [item]
+
+
+def test_item_stays_below_what_a_table_holds(pipeline, recovery, table):
+    """M6: an input may have 256 KiB, and an item 400 KB, with the input in it; the key is not in it twice."""
+    event = object_event("k" * 230_000)
+    done = run(pipeline, table, event, fetch=raising("Boom", "x" * 32768))
+    recovered = dict(table.one)
+    table.items.clear()
+    assert recover(recovery, table, ended(done, event)).status == "SUCCEEDED"
+    for item in (recovered, table.one):
+        assert sum(len(name) + len(value.encode()) for name, value in item.items()) < 400_000
+        assert (item["object_key"], len(item["cause"])) == ("k" * 1024, 8000)
 
 
 @pytest.mark.parametrize("where", ["Fetch", "Index"])

@@ -191,6 +191,7 @@ REFUSED = {
     '{"\\udfffx":1}': "half a surrogate pair, which is no character (line 1, column 2)",
     '{"a":"\ud800"}': "half a surrogate pair, which is no character (line 1, column 6)",
     "[{}]": "holds an array",
+    "{\0\"\0a\0": "a NUL character: is it UTF-16, or no text at all? (line 1, column 2)",
     "5": "holds a number",
     '"{}"': "holds a text",
     "null": "holds null",
@@ -369,7 +370,7 @@ def test_timestamps(time):
 @pytest.mark.parametrize(
     "time",
     ["", "2026-01-31", "2026-01-31T23:59Z", "2026-01-31T23:59:59", "2026-01-31T23:59:59+00:00", "2026-02-30T00:00:00Z",
-     "2026-01-31T24:00:00Z", "2026-01-31 23:59:59Z", "2026-01-31T23:59:59.Z", TIME + "\n", "٢٠٢٦-01-31T23:59:59Z"],
+     "2026-01-31T24:00:00Z", "2026-01-31 23:59:59Z", "2026-01-31T23:59:59.Z", TIME + "\n", "٢٠٢٦-01-31T23:59:59Z", None, 5, {}, []],
 )  # fmt: skip
 def test_bad_timestamps(time):
     """M3b."""
