@@ -95,7 +95,9 @@ class PetDetector(Construct):
                 "network",
                 name="serverlessapp-pets",
                 endpoints=[
-                    Endpoint("s3", ["s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{bucket.arn}/*"]),
+                    Endpoint(
+                        "s3", ["s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{bucket.arn}/*"]
+                    ),
                     Endpoint("s3", ["s3:ListBucket"], [bucket.arn]),
                     Endpoint("dynamodb", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [table.arn]),
                     Endpoint("dynamodb", ["dynamodb:Query"], [f"{table.arn}/index/*"]),
@@ -310,7 +312,8 @@ class PetDetector(Construct):
             "refused_requests",
             name="serverlessapp-pets/refused-requests",
             groups=[api.access_logs],
-            query="fields @timestamp, ip, api_key_id, method, path, status, error\n| filter status >= 400\n| sort @timestamp desc",
+            query="fields @timestamp, ip, api_key_id, method, path, status, error\n"
+            "| filter status >= 400\n| sort @timestamp desc",
         )
 
         stack.output("pet_api_url", api.url, "The API; it wants a key in the header x-api-key")

@@ -16,7 +16,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ENVIRONMENT_NAMES = {
     "state_bucket": "TERRAFORM_STATE_BUCKET",

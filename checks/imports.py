@@ -35,7 +35,7 @@ ROOT_LAYERS: Mapping[str, frozenset[str]] = {
 """What each module of the root may import from the root: ``main`` → stacks → ``modules*`` → ``modules`` → provider."""
 
 KNOW_PROVIDER = frozenset(module for module in ROOT_LAYERS if module.startswith("modules"))
-MAY_IMPORT_CDK = KNOW_PROVIDER | {"main", "state_backend_stack", "tap_stack"}
+MAY_IMPORT_CDK = KNOW_PROVIDER | {"main", "pet_detector_stack", "state_backend_stack", "tap_stack"}
 """Few files know CDKTF, so that its fork stays a rename away; the provider is known to ``modules*.py`` alone."""
 
 

@@ -952,9 +952,9 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
 
 
 async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
-    """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late by
-    a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock was
-    written by the first attempt, then says that somebody holds it.
+    """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late
+    by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock
+    was written by the first attempt, then says that somebody holds it.
     """
     pieces = [protocol.__dict__.pop("head", b"")]
 
