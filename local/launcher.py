@@ -55,6 +55,7 @@ from ministack.core.responses import (
 )
 from ministack.core.router import extract_access_key_id
 from ministack.services import (
+    apigateway_v1,
     cloudwatch,
     cloudwatch_logs,
     eventbridge,
@@ -951,6 +952,11 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
     return original(data)
 
 
+def api_keys_without_a_value_get_one(original, data: dict):
+    """AWS: an API key whose value is empty, which is how Terraform's provider says that there is none, gets one made up."""
+    return original({name: value for name, value in data.items() if name != "value" or value})
+
+
 async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
     """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late
     by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock
@@ -1017,6 +1023,7 @@ SHIMS = (  # outermost last, where one function carries several
     (eventbridge, "_event_time_string", events_happen_at_whole_seconds),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
+    (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
