@@ -42,7 +42,8 @@ def page(
 ) -> tuple[Records, str | None]:
     """The next records and the cursor to go on with, None at the end. ``newest`` gives an animal's records from a position on, at
     most so many. Raises InvalidCursor."""
-    positions = read(cursor, animals) if cursor is not None else dict.fromkeys(animals, Position(_BEYOND_ALL_TIMES))
+    start: Cursor = dict.fromkeys(animals, Position(_BEYOND_ALL_TIMES))
+    positions = start if cursor is None else read(cursor, animals)
     # One more than a page shows whether there is another page.
     waiting = {animal: newest(animal, position, limit + 1) for animal, position in positions.items() if position}
     shown: Records = []
