@@ -957,6 +957,11 @@ def api_keys_without_a_value_get_one(original, data: dict):
     return original({name: value for name, value in data.items() if name != "value" or value})
 
 
+def integrations_have_the_method_they_were_given(original, api_id: str, resource_id: str, http_method: str, data: dict):
+    """AWS: an integration that was put without a method, such as MOCK, has none. MiniStack says POST, and every plan differs."""
+    return original(api_id, resource_id, http_method, {"httpMethod": None, **data})
+
+
 async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
     """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late
     by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock
@@ -1024,6 +1029,7 @@ SHIMS = (  # outermost last, where one function carries several
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
+    (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
     (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
