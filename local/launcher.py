@@ -40,7 +40,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.model import Shape
 from ministack import app
-from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import (
     AccountRegionScopedDict,
     error_response_json,
@@ -66,6 +66,7 @@ from ministack.services import (
     sts,
 )
 
+from local.rekognition import PREFIX, Rekognition
 from local.search import Engine, wanted
 
 MINISTACK_VERSION = "1.5.33"
@@ -810,6 +811,34 @@ def retention(text) -> dict:
     return document
 
 
+# --- Rekognition -----------------------------------------------------------------------------------------------------------
+
+_rekognition = Rekognition()
+
+
+def serve_rekognition() -> None:
+    """AWS: Rekognition. MiniStack has no such service. Here: a stand-in of ours (`local/rekognition.py`) at the emulator's own
+    endpoint, behind the same signatures and IAM as every service.
+    """
+    router.SERVICE_PATTERNS["rekognition"] = {"target_prefixes": [PREFIX]}
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["rekognition"] = "rekognition"
+    app.SERVICE_HANDLERS["rekognition"] = rekognition_looks_with_its_callers_eyes
+
+
+async def rekognition_looks_with_its_callers_eyes(method: str, path: str, headers: dict, body: bytes, query_parameters: dict):
+    """Rekognition reads an S3 object with its caller's permissions (Developer Guide, "Setting up … Amazon S3 bucket
+    permissions"); what the caller may not read is an *InvalidS3ObjectException*.
+    """
+    def read(bucket: str, key: str, version: str | None) -> bytes | None:
+        action = "s3:GetObjectVersion" if version else "s3:GetObject"
+        if denied(headers, query_parameters, action, f"arn:aws:s3:::{bucket}/{key}"):
+            return None
+        return s3._get_object_data(bucket, key, version)
+
+    status, answer = _rekognition.handle(headers.get("x-amz-target", ""), body, read)
+    return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
+
+
 # --- EventBridge -----------------------------------------------------------------------------------------------------------
 
 _told_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version of the object that S3 tells of", default=None)
@@ -953,6 +982,7 @@ def resets_forget_all(original) -> None:
     original()
     for kept in (_saved_queries, _lifecycle_policies):
         kept.clear()
+    _rekognition.forget()
 
 
 SHIMS = (  # outermost last, where one function carries several
@@ -1003,6 +1033,7 @@ def install() -> None:
     if (version := importlib.metadata.version("ministack")) != MINISTACK_VERSION:
         raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
                          f"Remedy: pip install ministack=={MINISTACK_VERSION}")
+    serve_rekognition()
     for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost):
         lambda_runtime._PYTHON_WORKER_SCRIPT = edit(lambda_runtime._PYTHON_WORKER_SCRIPT)
     for owner, name, shim in SHIMS:
