@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdktf import App
 
+from pet_detector_stack import PetDetectorStack
 from settings import SettingsError, load, read_context
 from state_backend_stack import StateBackendStack
 from tap_stack import TapStack
@@ -25,6 +26,7 @@ def main() -> None:
     app = App()
     StateBackendStack(app, "state-backend", settings=settings.state_backend)
     TapStack(app, "tap", settings=settings.tap)
+    PetDetectorStack(app, "pet-detector", settings=settings.pet_detector)
     app.synth()
 
 

@@ -20,11 +20,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jsii
 from cdktf import (
@@ -35,6 +35,7 @@ from cdktf import (
     S3Backend,
     TerraformAsset,
     TerraformOutput,
+    TerraformProvider,
     TerraformResource,
     TerraformResourceLifecycle,
     TerraformStack,
@@ -44,6 +45,7 @@ from cdktf_cdktf_provider_aws import (
     cloudwatch_event_rule,
     cloudwatch_event_target,
     cloudwatch_log_group,
+    cloudwatch_log_metric_filter,
     cloudwatch_metric_alarm,
     cloudwatch_query_definition,
     data_aws_caller_identity,
@@ -63,6 +65,7 @@ from cdktf_cdktf_provider_aws import (
     opensearchserverless_security_policy,
     provider,
     s3_bucket,
+    s3_bucket_cors_configuration,
     s3_bucket_lifecycle_configuration,
     s3_bucket_logging,
     s3_bucket_notification,
@@ -105,6 +108,7 @@ class AwsStack(TerraformStack):
         super().__init__(scope, id_)
         self.settings = settings
         self.region = settings.aws_region
+        self._providers: dict[str, TerraformProvider] = {}
         path_style = settings.s3_use_path_style or None
         provider.AwsProvider(self, "aws", region=self.region, s3_use_path_style=path_style)
         if remote_state:
@@ -155,6 +159,16 @@ class AwsStack(TerraformStack):
     def deployer_arn(self) -> str:
         """The ARN of whoever deploys: of the role itself where a session of a role does."""
         return data_aws_iam_session_context.DataAwsIamSessionContext(self, "deployer", arn=self._caller.arn).issuer_arn
+
+    def provider_of(self, region: str) -> TerraformProvider | None:
+        """The AWS provider of another region; None, which means the stack's own, for its own region."""
+        if region != self.region and region not in self._providers:
+            alias = region.replace("-", "_")
+            path_style = self.settings.s3_use_path_style or None
+            self._providers[region] = provider.AwsProvider(
+                self, f"aws_{alias}", alias=alias, region=region, s3_use_path_style=path_style
+            )
+        return self._providers.get(region)
 
     def output(self, name: str, value: str, description: str) -> None:
         """An output of the stack: an interface, so its name is exactly ``name`` (C11)."""
@@ -306,6 +320,14 @@ class Metric:
     dimensions: Mapping[str, str]
     statistic: str = "Sum"
 
+    def named(self, id_: str) -> Metric:
+        """The same under another name."""
+        return replace(self, id_=id_)
+
+    def by(self, statistic: str) -> Metric:
+        """The same by another statistic."""
+        return replace(self, statistic=statistic)
+
 
 class Alarm(Construct):
     """An alarm on an expression over metrics; missing data is no alarm. Fires and recovers to the topic."""
@@ -417,6 +439,25 @@ class LogGroup(Construct):
         )
         self.name = name
         self.streams_arn = stack.arn("logs", f"log-group:{name}:*")
+
+
+class LogMetric(Construct):
+    """Counts the lines of a log group that match a pattern, as a CloudWatch metric."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, namespace: str, group: LogGroup, pattern: str) -> None:
+        """``pattern`` in the syntax of CloudWatch Logs filters; ``name`` is the metric's."""
+        super().__init__(scope, id_)
+        cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
+            self,
+            "filter",
+            name=AwsStack.of_construct(self).name(f"{namespace}-{name}", 512),
+            log_group_name=group.group.name,
+            pattern=pattern,
+            metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
+                name=name, namespace=namespace, value="1", default_value="0"
+            ),
+        )
+        self.metric = Metric("matches", namespace, name, {})
 
 
 class LogsQuery(Construct):
@@ -683,8 +724,16 @@ class Bucket(Construct):
         """Hide the current version behind a delete marker, if it is still the one seen. No version can be deleted."""
         role.allow("RemoveIfCurrent" + _sid(keys), ["s3:DeleteObject", "s3:GetObject"], [f"{self.arn}/{keys}"])
 
+    def grant_read(self, role: Role, keys: str) -> None:
+        """Read current and old versions."""
+        role.allow("Read" + _sid(keys), ["s3:GetObject", "s3:GetObjectVersion"], [f"{self.arn}/{keys}"])
+
     def grant_write(self, role: Role, keys: str) -> None:
         role.allow("Write" + _sid(keys), ["s3:PutObject"], [f"{self.arn}/{keys}"])
+
+    def grant_file(self, role: Role, keys: str) -> None:
+        """Write, after a look at what is there."""
+        role.allow("File" + _sid(keys), ["s3:GetObject", "s3:PutObject"], [f"{self.arn}/{keys}"])
 
     def grant_publish(self, role: Role, keys: str) -> None:
         """Write conditionally, in one piece or in parts, and give an unfinished upload up."""
@@ -708,6 +757,19 @@ class Bucket(Construct):
             )
         )
         self._notification_after(permission, *after).put_lambda_function(self._notified)
+
+    def allow_browsers(self, origin: str) -> None:
+        """Let pages of ``origin`` use presigned uploads and downloads (CORS)."""
+        s3_bucket_cors_configuration.S3BucketCorsConfiguration(
+            self,
+            "browsers",
+            bucket=self.id,
+            cors_rule=[
+                s3_bucket_cors_configuration.S3BucketCorsConfigurationCorsRule(
+                    allowed_methods=["GET", "POST"], allowed_origins=[origin], allowed_headers=["*"], max_age_seconds=3600
+                )
+            ],
+        )
 
     def send_events(self, *, after: Sequence[TerraformResource] = ()) -> None:
         """Send all of the bucket's events to the default event bus; ``after`` must stand before the first."""
@@ -808,8 +870,19 @@ class Key:
 class Table(Construct):
     """An on-demand table, encrypted with the AWS-managed KMS key, with point-in-time recovery (E8b)."""
 
-    def __init__(self, scope: Construct, id_: str, *, name: str, key: Key, indexes: Mapping[str, Key] | None = None) -> None:
-        """``indexes`` project every attribute. Names: 255 characters."""
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        key: Key,
+        indexes: Mapping[str, Key] | None = None,
+        stream: bool = False,
+        expires_at: str | None = None,
+    ) -> None:
+        """``indexes`` project every attribute; ``stream`` carries old and new images; ``expires_at`` names the attribute with
+        the epoch second after which DynamoDB removes an item. Names: 255 characters."""
         super().__init__(scope, id_)
         stack = AwsStack.of_construct(self)
         keep = stack.settings.keeps_data
@@ -835,6 +908,9 @@ class Table(Construct):
             or None,
             server_side_encryption=dynamodb_table.DynamodbTableServerSideEncryption(enabled=True),
             point_in_time_recovery=dynamodb_table.DynamodbTablePointInTimeRecovery(enabled=True),
+            stream_enabled=True if stream else None,
+            stream_view_type="NEW_AND_OLD_IMAGES" if stream else None,
+            ttl=dynamodb_table.DynamodbTableTtl(attribute_name=expires_at, enabled=True) if expires_at else None,
             deletion_protection_enabled=keep,
             lifecycle=TerraformResourceLifecycle(prevent_destroy=True) if keep else None,
         )
@@ -845,8 +921,13 @@ class Table(Construct):
     def grant_update(self, role: Role) -> None:
         role.allow("Update" + _sid(self.node.id), ["dynamodb:UpdateItem"], [self.arn])
 
-    def grant_query(self, role: Role) -> None:
-        role.allow("Query" + _sid(self.node.id), ["dynamodb:Query"], [self.arn])
+    def grant_get(self, role: Role) -> None:
+        role.allow("Get" + _sid(self.node.id), ["dynamodb:GetItem"], [self.arn])
+
+    def grant_query(self, role: Role, index: str | None = None) -> None:
+        """Query the table, or one of its indexes only."""
+        resource = f"{self.arn}/index/{index}" if index else self.arn
+        role.allow("Query" + _sid(index or self.node.id), ["dynamodb:Query"], [resource])
 
 
 # --- OpenSearch Serverless ------------------------------------------------------------------------------------------
@@ -960,6 +1041,16 @@ class SearchCollection(Construct):
 # --- Lambda ---------------------------------------------------------------------------------------------------------
 
 
+class Network(Protocol):
+    """Where functions stand that stand in a VPC."""
+
+    @property
+    def subnet_ids(self) -> list[str]: ...
+
+    @property
+    def security_group_ids(self) -> list[str]: ...
+
+
 class Function(Construct):
     """A Lambda function with its role, log group, traces, dead-letter queue and error-rate alarm (C9, C10, E6, E10)."""
 
@@ -979,9 +1070,12 @@ class Function(Construct):
         topic: Topic,
         reserved_concurrency: int | None = None,
         ephemeral_storage_mb: int = 512,
+        versions: bool = False,
+        network: Network | None = None,
     ) -> None:
         """``timeout_seconds`` up to 900; ``memory_mb`` 1,769 is one vCPU; ``error_rate_percent`` None where the alarm of the
-        machine that calls the function says all. Names: 64 characters."""
+        machine that calls the function says all; ``versions`` publishes one at every change, for an alias to point at.
+        Names: 64 characters."""
         super().__init__(scope, id_)
         stack = AwsStack.of_construct(self)
         full_name = stack.name(name)
@@ -997,6 +1091,8 @@ class Function(Construct):
         self.role.allow_runtime("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.streams_arn])
         self.role.allow_runtime("Traces", X_RAY_WRITE, ["*"])  # X-Ray knows no narrower resource
         self.dead_letters.grant_send_at_runtime(self.role)
+        if network:
+            self.role.allow_runtime("NetworkInterfaces", NETWORK_INTERFACES, ["*"])  # made by Lambda, hence of unknown names
         code = TerraformAsset(self, "code", path=str(package.path), type=AssetType.FILE)
         self.function = lambda_function.LambdaFunction(
             self,
@@ -1018,6 +1114,12 @@ class Function(Construct):
             environment=lambda_function.LambdaFunctionEnvironment(variables=dict(environment)),
             dead_letter_config=lambda_function.LambdaFunctionDeadLetterConfig(target_arn=self.dead_letters.arn),
             tracing_config=lambda_function.LambdaFunctionTracingConfig(mode="Active"),
+            publish=versions or None,
+            vpc_config=lambda_function.LambdaFunctionVpcConfig(
+                subnet_ids=network.subnet_ids, security_group_ids=network.security_group_ids
+            )
+            if network
+            else None,
             depends_on=[*self.role.runtime, self.log_group.group, self.dead_letters.queue],
         )
         self._permits: list[str] = []
@@ -1064,6 +1166,15 @@ class Function(Construct):
 
 
 X_RAY_WRITE = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+NETWORK_INTERFACES = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
+"""What Lambda asks of the role of a function in a VPC (Lambda developer guide, "Giving Lambda functions access to a VPC")."""
 
 
 # --- Step Functions and EventBridge ---------------------------------------------------------------------------------

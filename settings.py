@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ENVIRONMENT_NAMES = {
     "state_bucket": "TERRAFORM_STATE_BUCKET",
@@ -26,6 +26,9 @@ ENVIRONMENT_NAMES = {
 
 # What the CDKTF command line itself puts into the context of cdktf.json.
 CDKTF_FLAGS = frozenset({"excludeStackIdFromLogicalIds", "allowSepCharsInLogicalIds"})
+
+PET_REGION = "us-east-1"
+"""Where the pet detector stands (C5c)."""
 
 OWN_TAGS = ("Environment", "Project", "Owner")
 
@@ -73,6 +76,9 @@ BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 TABLE = r"^[A-Za-z0-9_.-]{3,255}$"
 EMAIL = r"^[^@\s,]+@[^@\s,]+\.[^@\s,]+$"
 TAG = r"^[\w +\-=.:/@]*$"
+ORIGIN = r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$"
+DOMAIN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
+CERTIFICATE = r"^arn:aws:acm:us-east-1:\d{12}:certificate/[\w-]+$"
 INDEX = r"^[a-z0-9][a-z0-9._-]{0,127}$"
 # What OpenSearch Serverless takes for a principal, as its refusals tell; root is the root user alone, not the account.
 PRINCIPAL = (
@@ -85,6 +91,10 @@ PATTERNS = {
     BUCKET: "must be a bucket name: 3 to 63 small letters, digits, dots and hyphens",
     TABLE: "must be a table name: 3 to 255 letters, digits, _, . and -",
     EMAIL: "must be e-mail addresses with commas between them",
+    f"^{PET_REGION}$": f"must be {PET_REGION}: the pet detector stands there",
+    ORIGIN: "must be the origin of web pages, such as https://pets.example.com, or *",
+    DOMAIN: "must be a domain name in small letters, such as api.example.com",
+    CERTIFICATE: "must be the ARN of a certificate in us-east-1",
     INDEX: "must be an index name: 1 to 128 small letters, digits, dots, _ and -, beginning with a letter or a digit",
     PRINCIPAL: "must be ARNs of IAM roles or users with commas between them, without wildcards",
     TAG: "must be letters, digits, spaces and + - = . : / @ _, as AWS allows in tags",
@@ -109,6 +119,9 @@ class CommonSettings(BaseModel):
     """What every stack knows: where it stands, what it is called, who owns it and where its state lives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    not_for_all: ClassVar[frozenset[str]] = frozenset()
+    """Settings of the whole app that this stack does not follow."""
 
     environment_suffix: str = Field("prod", pattern=SUFFIX)
     """``prod`` carries the fixed names; any other suffix is appended to them (C5c)."""
@@ -228,12 +241,96 @@ class TapSettings(CommonSettings):
         return self.environment_suffix == "prod" if self.metadata_standby_replicas is None else self.metadata_standby_replicas
 
 
+class PetSettings(CommonSettings):
+    """The pet detector. Switches without a default of their own are on in ``staging`` and ``prod`` (P8a)."""
+
+    not_for_all = frozenset({"aws_region"})
+
+    aws_region: Annotated[str, Field(pattern=f"^{PET_REGION}$")] = PET_REGION
+    """Not to be moved."""
+    pet_bucket_name: BucketName | None = None
+    """Default: ``serverlessapp-pet-detector`` with the environment's suffix. Bucket names are global: choose your own."""
+    pet_alert_emails: Emails = ()
+    pet_confidence_threshold: Annotated[Decimal, Field(ge=50, le=100)] = Decimal(80)
+    """An animal recognised with less confidence is uncertain (P4). Per cent."""
+    pet_max_image_bytes: Annotated[int, Field(ge=1024, le=15_000_000)] = 15_000_000
+    """A larger image is refused; Rekognition takes no more from S3 (P9)."""
+    pet_allowed_origin: Annotated[str, Field(pattern=ORIGIN)] = "*"
+    """Origin of the pages that may use the API from a browser, such as ``https://pets.example.com`` (P1a). Every request needs
+    the API key, and no cookie counts."""
+    pet_domain_name: Annotated[str, Field(pattern=DOMAIN)] | None = None
+    """The API answers at this name alone, from TLS 1.2 on (P9); needs ``pet_certificate_arn``."""
+    pet_certificate_arn: Annotated[str, Field(pattern=CERTIFICATE)] | None = None
+    """Of AWS Certificate Manager, in us-east-1."""
+    pet_requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """What an API key may ask for, on average (P1a)."""
+    pet_burst: Annotated[int, Field(ge=1, le=5_000)] = 40
+    """What an API key may ask for at once."""
+    pet_requests_per_day: Annotated[int, Field(ge=1)] = 100_000
+    pet_link_seconds: Annotated[int, Field(ge=30, le=3600)] = 900
+    """How long presigned uploads and downloads work (P1b)."""
+    pet_input_retention_days: Annotated[int, Field(ge=1)] = 30
+    """Days that images stay under ``input/`` that were refused or could not be analysed (P6)."""
+    pet_image_retention_days: Annotated[int, Field(ge=1)] = 730
+    """Days that images stay under ``cats/``, ``dogs/`` and ``others/`` (P6)."""
+    pet_record_retention_days: Annotated[int, Field(ge=1)] = 730
+    """Days that records stay in the table (P5)."""
+    pet_error_rate_percent: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(5)
+    """A Lambda's errors / invocations over five minutes above this raises an alarm (P7). Per cent."""
+    pet_latency_alarm_ms: Annotated[int, Field(ge=100, le=29_000)] = 3000
+    """An API slower than this for one request in twenty raises an alarm (P7)."""
+    pet_refused_alarm: Annotated[int, Field(ge=1)] = 100
+    """More requests refused as unauthorised (401, 403) in five minutes raise an alarm (P7)."""
+    pet_blocked_alarm: Annotated[int, Field(ge=1)] = 100
+    """More requests blocked by the firewall in five minutes raise an alarm (P7)."""
+    pet_monthly_budget_usd: Annotated[int, Field(ge=1)] = 50
+    """Above 80 % of it, or a forecast above it, mails go out (P7)."""
+    pet_api_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
+    pet_processor_memory_mb: Annotated[int, Field(ge=256, le=10240)] = 1024
+    pet_waf: bool | None = None
+    """The web application firewall before the API (P9)."""
+    pet_cloudtrail: bool | None = None
+    """An audit trail of the account, with alarms (P7). An account needs one: leave it off where it has one."""
+    pet_code_deploy: bool | None = None
+    """Releases of the API function are shifted by CodeDeploy, and rolled back on alarm (P8b)."""
+    pet_provisioned_concurrency: Annotated[int, Field(ge=0)] = 0
+    """Warm instances of the API function at least; 0 switches it off (P8a)."""
+    pet_max_provisioned_concurrency: Annotated[int, Field(ge=1)] = 10
+    """Up to which target tracking adds to them."""
+    pet_vpc: bool = False
+    """The functions stand in private subnets that reach nothing but AWS (P8a)."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if bool(self.pet_domain_name) != bool(self.pet_certificate_arn):
+            raise ValueError("pet_domain_name and pet_certificate_arn belong together: set both, or none")
+        if self.pet_max_provisioned_concurrency < self.pet_provisioned_concurrency:
+            raise ValueError("pet_max_provisioned_concurrency must not be below pet_provisioned_concurrency")
+        return self
+
+    def _in_earnest(self, switch: bool | None) -> bool:
+        return self.environment_suffix in ("staging", "prod") if switch is None else switch
+
+    @property
+    def has_waf(self) -> bool:
+        return self._in_earnest(self.pet_waf)
+
+    @property
+    def has_cloudtrail(self) -> bool:
+        return self._in_earnest(self.pet_cloudtrail)
+
+    @property
+    def has_code_deploy(self) -> bool:
+        return self._in_earnest(self.pet_code_deploy)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of the whole app, one object per stack."""
 
     state_backend: StateBackendSettings
     tap: TapSettings
+    pet_detector: PetSettings
 
 
 def load(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -258,7 +355,8 @@ def load(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     built = {}
     for stack, model in models.items():
         try:
-            built[stack] = model(**{name: value for name, value in values.items() if name in model.model_fields})
+            own = model.model_fields.keys() - model.not_for_all
+            built[stack] = model(**{name: value for name, value in values.items() if name in own})
         except ValidationError as error:
             faults += _faults(error, sources)
     if faults:
@@ -274,7 +372,10 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 def _faults(error: ValidationError, sources: Mapping[str, str] | None = None) -> list[str]:
     faults = []
     for fault in error.errors():
-        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        if not fault["loc"]:  # about several settings, which it names
+            faults.append(fault["msg"].removeprefix("Value error, "))
+            continue
+        name = str(fault["loc"][0])
         source = (sources or {}).get(name) or f"{name}={fault['input']!r}"
         expected = PATTERNS.get(fault.get("ctx", {}).get("pattern", ""), fault["msg"].removeprefix("Value error, "))
         faults.append(f"{source}: {expected}")

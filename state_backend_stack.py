@@ -1,11 +1,13 @@
-"""The stack that holds everybody's Terraform state (C3). Its own state is a local file; the guide tells how to import it."""
+"""The stack that holds everybody's Terraform state, and what an account can have but one of (C3). Its own state is a local file;
+the guide tells how to import it."""
 
 from __future__ import annotations
 
 from constructs import Construct
 
 from modules import AccessLogBucket, AwsStack, Bucket, Key, LifecycleRule, Table
-from settings import StateBackendSettings
+from modules_api import ApiGatewayLogging
+from settings import PET_REGION, StateBackendSettings
 
 
 class StateBackendStack(AwsStack):
@@ -26,5 +28,6 @@ class StateBackendStack(AwsStack):
             lifecycle=[LifecycleRule("old-states", old_versions_after_days=365, abort_uploads_after_days=1)],
         )
         locks = Table(self, "locks", name=settings.state_lock_table, key=Key("LockID"))
+        ApiGatewayLogging(self, "api_gateway_logging", name="api-gateway-logging", region=PET_REGION)
         self.output("state_bucket_name", state.name, "Bucket of the Terraform state of every stack")
         self.output("state_lock_table_name", locks.name, "Table that keeps two applies of one stack apart")

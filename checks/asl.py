@@ -28,6 +28,7 @@ WITHOUT_CATCH_ALL = {
         "FindRecord": "who cannot look must not write a second record: the execution fails, and its alarm calls somebody",
         "RecordFailure": "nothing comes after it: its failure is the execution's, which the alarm tells",
     },
+    "pet_recovery.asl.json": {"GiveUp": "nothing comes after it: its failure is the execution's, which the alarm tells"},
 }
 """Tasks without a catch of ``States.ALL``, by file, each with the reason why."""
 

@@ -18,9 +18,13 @@ CDK = frozenset({"cdktf", "constructs", "jsii"})
 PROVIDER = "cdktf_cdktf_provider_aws"
 
 ROOT_LAYERS: Mapping[str, frozenset[str]] = {
-    "main": frozenset({"aws_provider", "settings", "state_backend_stack", "tap_stack"}),
-    "state_backend_stack": frozenset({"modules", "settings"}),
+    "main": frozenset({"aws_provider", "settings", "pet_detector_stack", "state_backend_stack", "tap_stack"}),
+    "state_backend_stack": frozenset({"modules", "modules_api", "settings"}),
     "tap_stack": frozenset({"modules", "lambda_packaging", "settings"}),
+    "pet_detector_stack": frozenset(
+        {"modules", "modules_api", "modules_guard", "modules_release", "lambda_packaging", "settings"}
+    ),
+    "modules_api": frozenset({"aws_provider", "modules", "settings"}),
     "modules": frozenset({"aws_provider", "lambda_packaging", "settings"}),
     "aws_provider": frozenset(),
     "lambda_packaging": frozenset(),

@@ -34,11 +34,14 @@ from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape, unescape
 
 import botocore.session
+import h11
 import urllib3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.model import Shape
+from hypercorn.events import RawData
+from hypercorn.protocol.h11 import H11Protocol
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import (
@@ -977,6 +980,27 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
     return original(data)
 
 
+async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
+    """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late by
+    a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock was
+    written by the first attempt, then says that somebody holds it.
+    """
+    pieces = [protocol.__dict__.pop("head", b"")]
+
+    async def keep(piece: RawData) -> None:
+        pieces.append(piece.data)
+
+    send, protocol.send = protocol.send, keep
+    try:
+        await original(protocol, event)
+    finally:
+        protocol.send = send
+    if isinstance(event, h11.Response):
+        protocol.head = b"".join(pieces)
+    else:
+        await send(RawData(b"".join(pieces)))
+
+
 def resets_forget_all(original) -> None:
     """Nothing of AWS: MiniStack's `/_ministack/reset` also forgets what shims keep."""
     original()
@@ -1023,6 +1047,7 @@ SHIMS = (  # outermost last, where one function carries several
     (eventbridge, "_event_time_string", events_happen_at_whole_seconds),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
+    (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
 )

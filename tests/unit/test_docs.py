@@ -130,7 +130,7 @@ def shown_default(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-@pytest.mark.parametrize("model", [settings.CommonSettings, settings.TapSettings, settings.StateBackendSettings])
+@pytest.mark.parametrize("model", [settings.CommonSettings, settings.TapSettings, settings.PetSettings])
 def test_settings_table_is_complete(model):
     table = {row[0].strip("`"): row[1:] for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
     for name, field in model.model_fields.items():
@@ -143,15 +143,17 @@ def test_settings_table_is_complete(model):
 
 def test_settings_table_has_nothing_else():
     named = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
-    assert named == {*settings.TapSettings.model_fields, *settings.StateBackendSettings.model_fields}
+    models = (settings.StateBackendSettings, settings.TapSettings, settings.PetSettings)
+    assert named == {name for model in models for name in model.model_fields}
 
 
 def test_outputs_are_those_of_the_stacks():
-    stack = set(re.findall(r'stack\.output\("(\w+)"', (ROOT / "tap_stack.py").read_text(encoding="utf-8")))
-    listed = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=2) if row[0].startswith(("`etl_", "`metadata_"))}
+    sources = [(ROOT / f"{name}_stack.py").read_text(encoding="utf-8") for name in ("tap", "pet_detector")]
+    stack = set(re.findall(r'stack\.output\("(\w+)"', "".join(sources)))
+    listed = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=2) if row[0].startswith(("`etl_", "`metadata_", "`pet_"))}
     assert stack == listed
-    lines = [line for line in REQUIREMENTS.splitlines() if line.startswith(("| E13 |", "| M8 |"))]
-    assert set(re.findall(r"`((?:etl|metadata)_\w+)`", "".join(lines))) == stack
+    lines = [line for line in REQUIREMENTS.splitlines() if line.startswith(("| E13 |", "| M8 |", "| P11 |"))]
+    assert set(re.findall(r"`((?:etl|metadata|pet)_\w+)`", "".join(lines))) == stack
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert stack <= set(re.findall(r"`(\w+)`", changelog))
     backend = re.findall(r'self\.output\("(\w+)"', (ROOT / "state_backend_stack.py").read_text(encoding="utf-8"))
@@ -214,7 +216,7 @@ def test_documents_cite_requirements_that_exist(document):
 
 
 def test_requirements_name_files_that_exist():
-    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEML]\d+[a-d]?", row[0])]
+    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEMPL]\d+[a-d]?", row[0])]
     assert len(lines) > 40
     for number, requirement, built, proof in lines:
         for path in re.findall(r"`([^`]+)`", f"{built} {proof}"):
@@ -223,9 +225,9 @@ def test_requirements_name_files_that_exist():
 
 
 def test_requirements_are_numbered_once_and_in_order():
-    numbers = re.findall(r"^\| ([CEML]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE)
+    numbers = re.findall(r"^\| ([CEMPL]\d+[a-d]?) \|", REQUIREMENTS, re.MULTILINE)
     assert len(numbers) == len(set(numbers))
-    assert numbers == sorted(numbers, key=lambda number: ("CEML".index(number[0]), int(re.findall(r"\d+", number)[0]), number))
+    assert numbers == sorted(numbers, key=lambda number: ("CEMPL".index(number[0]), int(re.findall(r"\d+", number)[0]), number))
 
 
 # --- what else goes stale --------------------------------------------------------------------------------------------
