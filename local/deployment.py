@@ -98,8 +98,8 @@ class Deployment:
     def deploy(self, progress: Progress = lambda *_: None) -> None:
         """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError.
 
-        All at once: each apply waits a minute or so, as Terraform's provider does until new lifecycle rules are stable. Those with
-        remote state start as soon as it has a place to lie.
+        All at once, those with remote state as soon as it has a place to lie: Terraform's provider waits a minute in each apply,
+        until the new lifecycle rules are stable.
         """
         progress("synthesising", 0, 0)
         self.synthesise()

@@ -114,10 +114,13 @@ def read_samples(folder: Path) -> list[Sample]:
 
 
 def exercise(
-    systems: Mapping[System, Sequence[Sample]], aws: Emulator, outputs: Mapping[str, Outputs], progress: Callable[[int, int], None]
+    systems: Mapping[System, Sequence[Sample]],
+    aws: Emulator,
+    outputs: Mapping[str, Outputs],
+    progress: Callable[[int, int], None],
 ) -> list[Result]:
-    """Exercise all systems side by side with their samples; `outputs` are those of every stack. `progress` is told how many of how
-    many samples have ended.
+    """Exercise all systems side by side with their samples; `outputs` are those of every stack. `progress` is told how many of
+    how many samples have ended.
     """
     ended = dict.fromkeys(systems, 0)
     total = sum(map(len, systems.values()))

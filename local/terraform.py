@@ -260,7 +260,9 @@ _interrupted = threading.Event()
 
 
 def interrupt() -> None:
-    """Ask every Terraform that runs, or starts from now on, to stop; one that a terminal's Ctrl-C has asked already stops at once."""
+    """Ask every Terraform that runs to stop, and those that start later; one that a terminal's Ctrl-C has asked already stops at
+    once.
+    """
     _interrupted.set()
     for process in list(_running):
         process.send_signal(signal.SIGINT)
