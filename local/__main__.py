@@ -25,6 +25,7 @@ from local.emulator import ACCESS_KEY, LOCAL, ROOT, SECRET_KEY, Emulator, Emulat
 from local.executions import PipelineTimeout
 from local.exercise import SamplesError, exercise
 from local.metadata import Metadata, SearchError, pretty
+from local.metadata_exercise import MetadataSystem
 from local.prerequisites import prerequisites
 from local.report import RunFacts, write_report
 from local.systems import SYSTEMS
@@ -98,8 +99,8 @@ def run() -> int:
     deployment = _deployed(phases, Emulator(name=RUN))
     try:
         with phases(f"send {sum(map(len, samples.values()))} samples through") as step:
-            outputs = deployment.outputs["tap"]
-            results = exercise(samples, deployment.aws, outputs, lambda done, total: step("files ended", done, total))
+            results = exercise(
+                samples, deployment.aws, deployment.outputs, lambda done, total: step("files ended", done, total))
         for result in results:
             console.print(result.system.table(result.outcomes))
         write_report(REPORT, results, RunFacts(
@@ -125,7 +126,7 @@ def up(port: int) -> int:
     aws = deployment.aws
     where = {"endpoint": aws.endpoint, "region": aws.region, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
     OUTPUTS.write_text(json.dumps({**where, **deployment.outputs}, indent=2) + "\n", encoding="utf-8")
-    hints = "".join(f"  {system.hint(deployment.outputs['tap'])}\n" for system in SYSTEMS)
+    hints = "".join(f"  {system.hint(deployment.outputs[system.stack])}\n" for system in SYSTEMS)
     console.print(Text(
         f"It runs at {aws.endpoint}; outputs are in {OUTPUTS.relative_to(ROOT)}. Try:\n"
         f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
@@ -170,7 +171,7 @@ def search(query: str, count: int) -> int:
         wanted = json.loads(query)
     except ValueError as error:
         raise SearchError(f"The query is not JSON: {error}. Remedy: such as '{{\"term\": {{\"name\": \"ledger\"}}}}'") from None
-    metadata = Metadata(aws, json.loads(OUTPUTS.read_text(encoding="utf-8"))["tap"])
+    metadata = Metadata(aws, json.loads(OUTPUTS.read_text(encoding="utf-8"))[MetadataSystem.stack])
     print(pretty(metadata.newest(count, wanted)))
     return 0
 

@@ -1,7 +1,7 @@
 """The project's stacks on an embedded AWS: the real synthesis, the real Terraform, the real remote state.
 
     deployment = Deployment(aws, find_provider())
-    deployment.deploy()                  # state-backend with local state, then the others through S3 and DynamoDB
+    deployment.deploy()                  # state-backend with local state, then the others, side by side, through S3 and DynamoDB
     deployment.outputs["tap"]["etl_bucket_name"]
     deployment.destroy()
 """
@@ -12,8 +12,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from local.emulator import LOCAL, ROOT, Emulator
 from local.terraform import Plan, ProviderSource, Terraform
 
 BACKEND_STACK = "state-backend"
-STACKS = ("tap",)
-"""Stacks with remote state, in the order in which they are deployed."""
+STACKS = ("tap", "pet-detector")
+"""Stacks with remote state; they don't know of each other."""
 
 # Settings of the local environment. The user's own environment variables may add others, such as ETL_MAX_REJECT_RATIO.
 LOCAL_SETTINGS = {
@@ -83,6 +84,7 @@ class Deployment:
         self.aws = aws
         self._source = source
         self._terraform_folder = folder
+        self._one_init = threading.Lock()  # Terraform's plugin cache isn't made for several at once
 
     def synthesise(self) -> None:
         """Write the Terraform JSON of every stack. Raises SynthesisError."""
@@ -96,8 +98,8 @@ class Deployment:
     def deploy(self, progress: Progress = lambda *_: None) -> None:
         """Synthesise, then init, plan and apply each stack. Raises SynthesisError or TerraformError.
 
-        The others start as soon as the state has a place to lie: Terraform's provider goes on for a minute, waiting until the
-        lifecycle rules of that place are stable.
+        All at once, those with remote state as soon as it has a place to lie: Terraform's provider waits a minute in each apply,
+        until the new lifecycle rules are stable.
         """
         progress("synthesising", 0, 0)
         self.synthesise()
@@ -107,8 +109,7 @@ class Deployment:
                 time.sleep(POLL_SECONDS)
             if backend.done():
                 backend.result()  # it may have failed
-            for stack in STACKS:
-                self.apply(stack, progress)
+            each_of(STACKS, self.apply, progress)
             backend.result()
 
     def _has_backend(self) -> bool:
@@ -124,30 +125,53 @@ class Deployment:
 
     def apply(self, stack: str, progress: Progress = lambda *_: None) -> None:
         """Plan and apply one synthesised stack and keep its outputs. Raises TerraformError."""
-        terraform = self.terraform(stack)
-        progress(f"{stack}: terraform init", 0, 0)
-        terraform.init()
+        terraform = self._initialised(stack, progress)
         plan = terraform.plan(progress=_of(stack, progress))
         terraform.apply(plan, progress=_of(stack, progress))
         self.outputs[stack] = terraform.output()
 
     def plan(self, stack: str, progress: Progress = lambda *_: None) -> Plan:
         """What another apply of a deployed stack would change. Raises TerraformError."""
+        return self._initialised(stack, progress).plan(progress=_of(stack, progress))
+
+    def _initialised(self, stack: str, progress: Progress) -> Terraform:
         terraform = self.terraform(stack)
-        terraform.init()
-        return terraform.plan(progress=_of(stack, progress))
+        with self._one_init:
+            progress(f"{stack}: terraform init", 0, 0)
+            terraform.init()
+        return terraform
 
     def destroy(self, progress: Progress = lambda *_: None) -> None:
-        """Destroy every deployed stack, the state of the others last. Raises TerraformError."""
-        for stack in (*reversed(STACKS), BACKEND_STACK):
-            if stack in self.outputs:
-                self.terraform(stack).destroy(progress=_of(stack, progress))
-                del self.outputs[stack]
+        """Destroy every deployed stack at once, then what held their state. Raises TerraformError."""
+        def destroy(stack: str, progress: Progress) -> None:
+            self.terraform(stack).destroy(progress=_of(stack, progress))
+            del self.outputs[stack]
+
+        for stacks in (STACKS, (BACKEND_STACK,)):
+            each_of([stack for stack in stacks if stack in self.outputs], destroy, progress)
         self.remove_files()
 
     def remove_files(self) -> None:
         """Remove what synthesis and Terraform wrote."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def each_of(stacks: Sequence[str], work: Callable[[str, Progress], None], progress: Progress) -> None:
+    """Do the work for all stacks side by side; `progress` is told of each, with the sums of all. Raises what the first of them
+    raised, once all have come to an end.
+    """
+    counts: dict[str, tuple[int, int]] = dict.fromkeys(stacks, (0, 0))
+
+    def told(stack: str) -> Progress:
+        def tell(text: str, done: int, total: int) -> None:
+            counts[stack] = max((done, total), counts[stack])  # some steps count nothing
+            progress(text, *map(sum, zip(*counts.values(), strict=True)))
+        return tell
+
+    with ThreadPoolExecutor(max(len(stacks), 1)) as threads:
+        running = [threads.submit(work, stack, told(stack)) for stack in stacks]
+    for each in running:
+        each.result()
 
 
 def _of(stack: str, progress: Progress) -> Progress:

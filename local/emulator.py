@@ -37,8 +37,10 @@ REGION = "us-east-1"
 ACCESS_KEY = SECRET_KEY = "test"
 START_SECONDS = 60
 STOP_SECONDS = 10
-# What the emulator may see of the user's environment: how to find and run programs, and a real OpenSearch; nothing of AWS.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OPENSEARCH_URL")
+# What the emulator may see of the user's environment: how to find and run programs, a real OpenSearch, and what takes the place
+# of our stand-in for Rekognition (botocore in the functions reads it by itself); nothing else of AWS.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OPENSEARCH_URL",
+             "AWS_ENDPOINT_URL_REKOGNITION")
 LOOPBACK = "127.0.0.1,localhost,::1"
 
 
@@ -53,7 +55,7 @@ class Emulator:
     folder: where state, log and data live.
     name: the file name of state and log, for several emulators side by side.
     settings: further environment variables of the emulator, which Lambda functions see too (such as
-        `AWS_ENDPOINT_URL_REKOGNITION` of a stand-in).
+        `AWS_ENDPOINT_URL_REKOGNITION` of another stand-in).
     """
 
     def __init__(self, port: int = 0, *, folder: Path = LOCAL, name: str = "emulator", settings: Mapping[str, str] | None = None):

@@ -54,6 +54,7 @@ class EtlSystem(System[EtlOutcome]):
     """Uploads under raw/, looks at records, notices and where the files went."""
 
     name = "etl"
+    stack = "tap"
     title = "ETL pipeline"
     architecture = ROOT / "docs" / "etl-architecture.svg"
 

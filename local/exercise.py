@@ -23,7 +23,7 @@ SAMPLES = ROOT / "samples"
 EXPECTED = "expected.toml"
 
 Outputs = Mapping[str, str]
-"""Outputs of the stack `tap`."""
+"""Outputs of a system's stack."""
 
 
 class SamplesError(Exception):
@@ -57,6 +57,8 @@ class System(ABC, Generic[Found]):
 
     name: str
     """Of its folder in samples/, and of its section of the report."""
+    stack: str
+    """Which one deploys it."""
     title: str
     architecture: Path
     """Its picture, an SVG."""
@@ -112,9 +114,14 @@ def read_samples(folder: Path) -> list[Sample]:
 
 
 def exercise(
-    systems: Mapping[System, Sequence[Sample]], aws: Emulator, outputs: Outputs, progress: Callable[[int, int], None]
+    systems: Mapping[System, Sequence[Sample]],
+    aws: Emulator,
+    outputs: Mapping[str, Outputs],
+    progress: Callable[[int, int], None],
 ) -> list[Result]:
-    """Exercise all systems side by side with their samples. `progress` is told how many of how many samples have ended."""
+    """Exercise all systems side by side with their samples; `outputs` are those of every stack. `progress` is told how many of
+    how many samples have ended.
+    """
     ended = dict.fromkeys(systems, 0)
     total = sum(map(len, systems.values()))
 
@@ -123,7 +130,7 @@ def exercise(
             ended[system] = done
             progress(sum(ended.values()), total)
 
-        return Result(system, system.exercise(aws, outputs, samples, told))
+        return Result(system, system.exercise(aws, outputs[system.stack], samples, told))
 
     threads = ThreadPoolExecutor(len(systems))
     try:

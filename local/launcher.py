@@ -16,6 +16,7 @@ and EventBridge are formed by analogy.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import datetime
 import functools
@@ -43,7 +44,7 @@ from botocore.model import Shape
 from hypercorn.events import RawData
 from hypercorn.protocol.h11 import H11Protocol
 from ministack import app
-from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.core.responses import (
     AccountRegionScopedDict,
     error_response_json,
@@ -70,6 +71,7 @@ from ministack.services import (
     sts,
 )
 
+from local.rekognition import PREFIX, Rekognition
 from local.search import Engine, wanted
 
 MINISTACK_VERSION = "1.5.33"
@@ -512,6 +514,165 @@ def dead_letters_are_the_bare_event(original, target_arn: str, function_name: st
     return None
 
 
+# --- API Gateway: REST APIs ------------------------------------------------------------------------------------------------
+
+GATEWAY_BYTES = 10 * 1024 * 1024  # of a request's body (Amazon API Gateway quotas)
+INVOCATION_BYTES = 6 * 1024 * 1024  # of an event or answer of a function that is waited for (Lambda quotas)
+
+_api_call: contextvars.ContextVar[dict] = contextvars.ContextVar("request to a REST API")
+
+
+class RefusedByGateway(Exception):
+    """API Gateway answers with a gateway response: its type, the message that it may quote, and the status unless customized."""
+
+    def __init__(self, response_type: str, message: str, error_type: str, status: int | None = None):
+        super().__init__(message)
+        self.error = apigateway_v1._GatewayError(response_type, message, error_type)
+        self.error.status = status
+
+
+async def requests_have_ten_megabytes_at_most(original, api_id: str, stage: str, method: str, path: str, headers, body, query):
+    """AWS refuses a body above 10 MB before anything else, in plain text and by no gateway response (seen in published issues).
+    MiniStack takes any.
+    """
+    if len(body or b"") > GATEWAY_BYTES:
+        return 413, {"Content-Type": "text; charset=utf-8"}, f"HTTP content length exceeded {GATEWAY_BYTES} bytes.".encode()
+    return await original(api_id, stage, method, path, headers, body, query)
+
+
+async def values_of_keys_are_shown_on_demand(original, method: str, path: str, headers, body, query_parameters: dict):
+    """AWS tells the value of an API key to those who say `includeValue` or `includeValues` (API Gateway API reference, GetApiKey,
+    GetApiKeys). MiniStack always does.
+    """
+    status, its_headers, text = await original(method, path, headers, body, query_parameters)
+    if method != "GET" or not re.fullmatch("/apikeys(/[^/]+)?", path) or "true" in (
+            apigateway_v1._qp(query_parameters, name) for name in ("includeValue", "includeValues")):
+        return status, its_headers, text
+    answer = json.loads(text)
+    for key in answer.get("item", [answer]):
+        key.pop("value", None)
+    return status, its_headers, json.dumps(answer).encode()
+
+
+async def apis_write_access_logs(original, api_id: str, stage_name: str, method: str, path: str, headers: dict, *rest):
+    """AWS writes a line for each request, in the format of the stage (API Gateway Developer Guide, "Variables for access
+    logging"); a variable without value is `-`. MiniStack keeps the format and writes nothing.
+    """
+    _api_call.set(call := {"request": {}, "error": "-"})
+    began = time.time()
+    response = await original(api_id, stage_name, method, path, headers, *rest)
+    stage = apigateway_v1._stages_v1.get(api_id, {}).get(stage_name) or {}
+    if settings := stage.get("accessLogSettings"):
+        key = apigateway_v1._resolve_api_key(apigateway_v1._api_key_from_request(headers))
+        told = {
+            "requestId": call["request"].get("request_id"), "extendedRequestId": call["request"].get("request_id"),
+            "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(began)), "requestTimeEpoch": int(began * 1000),
+            "identity.sourceIp": "127.0.0.1", "identity.apiKeyId": key and key["id"], "apiId": api_id, "stage": stage_name,
+            "httpMethod": method, "path": quote(f"/{stage_name}{path}"), "resourcePath": call["request"].get("resource_path"),
+            "protocol": "HTTP/1.1", "status": response[0], "error.responseType": call["error"],
+            "responseLatency": int((time.time() - began) * 1000), "responseLength": len(response[2]),
+        }
+        line = re.sub(r"\$context\.([\w.]*\w)", lambda variable: str(told.get(variable[1]) or "-"), settings["format"])
+        group = settings["destinationArn"].partition(":log-group:")[2].removesuffix(":*")
+        where = {"logGroupName": group, "logStreamName": hashlib.md5(api_id.encode(), usedforsecurity=False).hexdigest()}
+        cloudwatch_logs._create_log_stream(where)  # an error if it is there already
+        cloudwatch_logs._put_log_events({**where, "logEvents": [{"timestamp": int(time.time() * 1000), "message": line}]})
+    return response
+
+
+async def requests_to_apis_have_one_id(original, request: dict, *arguments):
+    """AWS: `$context.requestId`, the id in the function's event and the header `x-amzn-RequestId` are the same. MiniStack makes
+    up another one for each.
+    """
+    _api_call.get()["request"] = request
+    response = await original(request, *arguments)
+    if isinstance(response, tuple):
+        response[1]["x-amzn-requestid"] = request["request_id"]
+    return response
+
+
+def events_of_apis_are_as_functions_know_them(original, *arguments, **keywords) -> dict:
+    """AWS: the event has the request's own id; of a parameter given twice, the last value counts (Lambda Developer Guide, "Using
+    API Gateway"); an event above 6 MB is refused as too long. MiniStack takes the first value and any size.
+    """
+    event = original(*arguments, **keywords)
+    event["requestContext"].update(dict.fromkeys(("requestId", "extendedRequestId"), _api_call.get()["request"]["request_id"]))
+    several = event["multiValueQueryStringParameters"]
+    event["queryStringParameters"] = {name: values[-1] for name, values in several.items()} if several else None
+    if len(json.dumps(event)) > INVOCATION_BYTES:
+        raise RefusedByGateway("REQUEST_TOO_LARGE", "Request Too Long", "BadRequestException")
+    return event
+
+
+async def apis_invoke_what_lets_them_in(original, integration: dict, api_id: str, stage_name: str, stage, resource: dict,
+                                        path: str, method: str, *arguments, **keywords):
+    """AWS: the policy of the function, or of the alias that the integration names, must let this method of the API in, else it is
+    a configuration error; an answer later than the integration's timeout is none. MiniStack asks nobody and waits for ever.
+    """
+    function = apigateway_v1._extract_lambda_ref_from_integration_uri(integration.get("uri", ""))
+    record = lambda_svc._get_base_func_record_for_ref(function)[0] or {}
+    arn = f"arn:aws:execute-api:{get_region()}:{get_account_id()}:{api_id}/{stage_name}/{method}{resource['path']}"
+    caller = iam_evaluator.EvalContext(
+        principal_arn="apigateway.amazonaws.com", principal_type="Service", principal_account=get_account_id(),
+        action="lambda:InvokeFunction", resource_arn=function, region=get_region(),
+        service_context={"aws:sourcearn": arn, "aws:sourceaccount": get_account_id()},
+    )
+    allowed = iam_evaluator.evaluate_resource_policy(record.get("policy"), caller, service="apigateway.amazonaws.com")
+    try:
+        if record and allowed.decision != "Allow":
+            apigateway_v1.logger.warning("%s does not let %s in", function, arn)
+            raise RefusedByGateway("API_CONFIGURATION_ERROR", "Internal server error", "InternalServerErrorException")
+        answer = asyncio.ensure_future(original(
+            integration, api_id, stage_name, stage, resource, path, method, *arguments, **keywords))
+        await asyncio.wait({answer}, timeout=int(integration.get("timeoutInMillis") or 29_000) / 1000)
+        if not answer.done():
+            raise RefusedByGateway("INTEGRATION_TIMEOUT", "Endpoint request timed out", "InternalServerErrorException")
+        return answer.result()
+    except RefusedByGateway as refusal:
+        return refusal.error
+
+
+def failed_functions_are_a_bad_gateway(original, result: dict):
+    """AWS: a function that fails, or whose answer is not one for API Gateway, is a 502 of the response type DEFAULT_5XX, without
+    the function's words (Knowledge Center, "malformed-502-api-gateway"). MiniStack tells the error, and takes any answer.
+    """
+    body = result.get("body")
+    try:
+        answer = json.loads(body) if isinstance(body, (str, bytes)) else body
+    except ValueError:
+        answer = None
+    fits = (isinstance(answer, dict) and re.fullmatch(r"[1-5]\d\d", str(answer.get("statusCode")))
+            and isinstance(answer.get("body"), str | None) and isinstance(answer.get("headers"), dict | None))
+    if not result.get("throttle") and (result.get("error") or not fits):
+        apigateway_v1.logger.warning("The function's answer is none for API Gateway: %.2000s", body)
+        raise RefusedByGateway("DEFAULT_5XX", "Internal server error", "InternalServerErrorException", 502)
+    return original(result)
+
+
+def gateway_responses_keep_their_status(original, error, request: dict):
+    """AWS: a function's failure stays a 502 under a DEFAULT_5XX that customizes everything but the status. MiniStack knows 500
+    alone.
+    """
+    if call := _api_call.get(None):
+        call["error"] = error.response_type
+    status, headers, body = original(error, request)
+    own = getattr(error, "status", None)
+    customized = apigateway_v1._gateway_responses.get(request["api_id"], {}).get(error.response_type, {})
+    return own if own and not customized.get("statusCode") else status, headers, body
+
+
+def bodies_are_validated_by_their_type(original, method: dict, api_id: str, request: dict, headers: dict, body, query_parameters):
+    """AWS: a body is held against the model of its content type, else against that of `$default`; if there is none, it is not
+    validated (API Gateway Developer Guide, "Request validation for REST APIs"). MiniStack takes the model of application/json
+    for all.
+    """
+    models = method.get("requestModels") or {}
+    kind = (apigateway_v1._header_ci(headers, "content-type") or "application/json").split(";", 1)[0].strip().lower()
+    model = {name.lower(): model for name, model in models.items()}.get(kind) or models.get("$default")
+    chosen = {**method, "requestModels": {"application/json": model} if model else {}}
+    return original(chosen, api_id, request, {**headers, "content-type": "application/json"}, body, query_parameters)
+
+
 # --- CloudWatch: what Terraform wrote, it reads again ----------------------------------------------------------------------
 
 def alarms_are_kept_whole(original, parameters: dict, data: dict, is_cbor: bool, is_json: bool = False):
@@ -814,6 +975,34 @@ def retention(text) -> dict:
     return document
 
 
+# --- Rekognition -----------------------------------------------------------------------------------------------------------
+
+_rekognition = Rekognition()
+
+
+def serve_rekognition() -> None:
+    """AWS: Rekognition. MiniStack has no such service. Here: a stand-in of ours (`local/rekognition.py`) at the emulator's own
+    endpoint, behind the same signatures and IAM as every service.
+    """
+    router.SERVICE_PATTERNS["rekognition"] = {"target_prefixes": [PREFIX]}
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["rekognition"] = "rekognition"
+    app.SERVICE_HANDLERS["rekognition"] = rekognition_looks_with_its_callers_eyes
+
+
+async def rekognition_looks_with_its_callers_eyes(method: str, path: str, headers: dict, body: bytes, query_parameters: dict):
+    """Rekognition reads an S3 object with its caller's permissions (Developer Guide, "Setting up … Amazon S3 bucket
+    permissions"); what the caller may not read is an *InvalidS3ObjectException*.
+    """
+    def read(bucket: str, key: str, version: str | None) -> bytes | None:
+        action = "s3:GetObjectVersion" if version else "s3:GetObject"
+        if denied(headers, query_parameters, action, f"arn:aws:s3:::{bucket}/{key}"):
+            return None
+        return s3._get_object_data(bucket, key, version)
+
+    status, answer = _rekognition.handle(headers.get("x-amz-target", ""), body, read)
+    return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
+
+
 # --- EventBridge -----------------------------------------------------------------------------------------------------------
 
 _told_version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version of the object that S3 tells of", default=None)
@@ -988,6 +1177,7 @@ def resets_forget_all(original) -> None:
     original()
     for kept in (_saved_queries, _lifecycle_policies):
         kept.clear()
+    _rekognition.forget()
 
 
 SHIMS = (  # outermost last, where one function carries several
@@ -1009,6 +1199,15 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
+    (apigateway_v1, "handle_request", values_of_keys_are_shown_on_demand),
+    (apigateway_v1, "handle_execute", requests_have_ten_megabytes_at_most),
+    (apigateway_v1, "_handle_execute_in_scope", apis_write_access_logs),
+    (apigateway_v1, "_execute_in_scope", requests_to_apis_have_one_id),
+    (apigateway_v1, "_check_request_validation", bodies_are_validated_by_their_type),
+    (apigateway_v1, "_build_lambda_event_v1", events_of_apis_are_as_functions_know_them),
+    (apigateway_v1, "_invoke_lambda_proxy_v1", apis_invoke_what_lets_them_in),
+    (apigateway_v1, "_lambda_proxy_response", failed_functions_are_a_bad_gateway),
+    (apigateway_v1, "_gateway_error_response", gateway_responses_keep_their_status),
     (s3, "handle_request", s3_asks_for_the_further_rights),
     (s3, "_get_object", ranges_of_versions_are_cut),
     (s3, "_list_object_versions", version_listings_are_url_encoded),
@@ -1041,6 +1240,7 @@ def install() -> None:
     if (version := importlib.metadata.version("ministack")) != MINISTACK_VERSION:
         raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
                          f"Remedy: pip install ministack=={MINISTACK_VERSION}")
+    serve_rekognition()
     for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost):
         lambda_runtime._PYTHON_WORKER_SCRIPT = edit(lambda_runtime._PYTHON_WORKER_SCRIPT)
     for owner, name, shim in SHIMS:

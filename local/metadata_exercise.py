@@ -62,6 +62,7 @@ class MetadataSystem(System[MetadataOutcome]):
     """Uploads at their own paths, looks into the index and the table of failures."""
 
     name = "metadata"
+    stack = "tap"
     title = "Metadata pipeline"
     architecture = ROOT / "docs" / "metadata-architecture.svg"
 

@@ -20,6 +20,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -227,6 +228,8 @@ class Terraform:
             ["terraform", command, "-json", "-input=false", *arguments], cwd=self.directory, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         _running.add(process)
+        if _interrupted.is_set():  # meanwhile, so that nobody has told this one
+            process.send_signal(signal.SIGINT)
         try:
             for line in process.stdout or ():
                 try:
@@ -253,10 +256,14 @@ class Terraform:
 
 
 _running: set[subprocess.Popen] = set()
+_interrupted = threading.Event()
 
 
 def interrupt() -> None:
-    """Ask every Terraform that runs to stop; one that a terminal's Ctrl-C has asked already stops at once."""
+    """Ask every Terraform that runs to stop, and those that start later; one that a terminal's Ctrl-C has asked already stops at
+    once.
+    """
+    _interrupted.set()
     for process in list(_running):
         process.send_signal(signal.SIGINT)
 

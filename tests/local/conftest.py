@@ -41,7 +41,7 @@ def provider_source():
 
 @pytest.fixture(scope="session")
 def deployment(aws, provider_source):
-    """Both stacks, deployed by the real Terraform; files fan out as early as may be (E12)."""
+    """All stacks, deployed by the real Terraform; files fan out as early as may be (E12)."""
     deployed = Deployment(aws, provider_source, settings={"ETL_FAN_OUT_BYTES": str(128 << 20)})
     deployed.deploy()
     yield deployed

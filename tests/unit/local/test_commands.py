@@ -21,7 +21,8 @@ def deployed(monkeypatch, tmp_path):
     aws = SimpleNamespace(endpoint="http://127.0.0.1:4566", region="us-east-1", client=lambda service: None)
     deployment = SimpleNamespace(
         aws=aws, done=done, environment={"ENVIRONMENT_SUFFIX": "local"}, destroy=lambda progress: done.append("destroyed"),
-        outputs={"state-backend": {"state_bucket_name": "s"}, "tap": dict.fromkeys(TAP_OUTPUTS, "x")})
+        outputs={"state-backend": {"state_bucket_name": "s"}, "tap": dict.fromkeys(TAP_OUTPUTS, "x"),
+                 "pet-detector": dict.fromkeys(PET_OUTPUTS, "x")})
     monkeypatch.setattr(commands, "_deployed", lambda phases, emulator: deployment)
     monkeypatch.setattr(commands, "_stopped", lambda emulator: done.append("stopped"))
     monkeypatch.setattr(commands, "write_report", lambda path, results, facts: done.append("reported"))
@@ -36,6 +37,8 @@ TAP_OUTPUTS = ("etl_bucket_name", "etl_metadata_table_name", "etl_state_machine_
                "etl_validation_function_name", "etl_transformation_function_name", "metadata_bucket_name",
                "metadata_state_machine_arn", "metadata_failures_table_name", "metadata_collection_endpoint",
                "metadata_index_name")
+PET_OUTPUTS = ("pet_api_url", "pet_api_key_id", "pet_bucket_name", "pet_table_name", "pet_state_machine_arn",
+               "pet_alert_topic_arn", "pet_dashboard_url")
 
 
 def results(*faults: str) -> list[Result]:
@@ -59,7 +62,7 @@ def test_outputs_of_local_up(deployed, capsys):
     assert deployed.done == []  # it goes on running
     told = capsys.readouterr().out
     for system in SYSTEMS:
-        assert system.hint(deployed.outputs["tap"]) in told.replace("\n", " ")
+        assert system.hint(deployed.outputs[system.stack]) in told.replace("\n", " ")
 
 
 def test_local_down_without_anything_running(deployed, monkeypatch, capsys):

@@ -28,10 +28,11 @@ def test_samples_and_their_list_must_agree(tmp_path, expected, message):
 class Fake:
     """A system whose samples end once the other system's have begun."""
 
-    def __init__(self, meeting):
-        self.meeting = meeting
+    def __init__(self, meeting, stack="tap"):
+        self.meeting, self.stack = meeting, stack
 
     def exercise(self, aws, outputs, samples, progress):
+        assert outputs == {"of": self.stack}
         self.meeting.wait(10)
         for number, _ in enumerate(samples, 1):
             progress(number)
@@ -39,11 +40,12 @@ class Fake:
 
 
 def test_systems_are_exercised_side_by_side():
-    """L1: none waits for another; progress counts all."""
+    """L1: none waits for another; progress counts all; each gets the outputs of its stack."""
     meeting, told = threading.Barrier(2), []
-    one, two = Fake(meeting), Fake(meeting)
+    one, two = Fake(meeting), Fake(meeting, "pet-detector")
+    outputs = {stack: {"of": stack} for stack in ("tap", "pet-detector")}
     samples = [Sample(str(number), b"", {}) for number in range(3)]
-    results = exercise({one: samples, two: samples[:1]}, None, {}, lambda done, total: told.append((done, total)))
+    results = exercise({one: samples, two: samples[:1]}, None, outputs, lambda done, total: told.append((done, total)))
     assert [(result.system, len(result.outcomes)) for result in results] == [(one, 3), (two, 1)]
     assert max(told) == (4, 4)
 
@@ -56,7 +58,7 @@ def test_what_goes_wrong_in_one_system_is_told():
             raise PipelineTimeout("after 180 s still running")
 
     with pytest.raises(PipelineTimeout, match="still running"):
-        exercise({Late(None): []}, None, {}, lambda *_: None)
+        exercise({Late(None): []}, None, {"tap": {}}, lambda *_: None)
 
 
 DOCUMENT = {"ingest": {"id": "1" * 64}}
