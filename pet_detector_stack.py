@@ -25,6 +25,7 @@ from modules import (
     LogsQuery,
     Metric,
     NotSucceededRule,
+    Place,
     StateMachine,
     Table,
     Topic,
@@ -359,7 +360,7 @@ class PetDetector(Construct):
             self,
             "refused",
             name="Refused",
-            namespace=AwsStack.of_construct(self).name(NAME, 255),
+            namespace=Place.of(self).name(NAME, 255),
             group=api.access_logs,
             pattern='{ ($.status = "401") || ($.status = "403") }',
         )
@@ -397,12 +398,12 @@ class PetDetector(Construct):
                 label="requests blocked",
             )
         if settings.has_cloudtrail:
-            stack = AwsStack.of_construct(self)
+            place = Place.of(self)
             Trail(
                 self,
                 "trail",
                 name="serverlessapp-trail",
-                bucket_name=f"{stack.name('serverlessapp-trail', 50)}-{stack.account_id}",
+                bucket_name=f"{place.name('serverlessapp-trail', 50)}-{place.account_id}",
                 access_logs=logs,
                 topic=topic,
                 objects_of=bucket,
