@@ -83,6 +83,7 @@ from cdktf_cdktf_provider_aws import (
     sns_topic_subscription,
     sqs_queue,
     sqs_queue_policy,
+    ssm_parameter,
 )
 from constructs import Construct, IConstruct
 
@@ -1058,6 +1059,27 @@ class Table(Construct, TableGrants):
         # In Terraform replicas are a set, which tolist sorts by region, their first attribute that differs.
         number = sorted(replicas).index(region)
         return Replica(self, region, Fn.lookup(Fn.element(Fn.tolist(self.table.replica), number), "stream_arn", ""))
+
+
+# --- Systems Manager ------------------------------------------------------------------------------------------------
+
+
+class Parameter(Construct):
+    """A parameter of Systems Manager that others change: Terraform gives it its first value, and leaves it alone from then on."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, description: str, initial: str) -> None:
+        """No secret: whoever may read parameters reads it. Names: 512 characters."""
+        super().__init__(scope, id_)
+        self.name = name
+        ssm_parameter.SsmParameter(
+            self,
+            "parameter",
+            name=name,
+            description=description,
+            type="String",
+            value=initial,
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["value"]),
+        )
 
 
 # --- OpenSearch Serverless ------------------------------------------------------------------------------------------
