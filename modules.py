@@ -258,8 +258,9 @@ class Role(Construct):
         stack = AwsStack.of_construct(self)
         trust = PolicyDocument(self, "trust")
         # Lambda alone sends no aws:SourceAccount when it assumes an execution role; every other service must act for
-        # this account (the confused deputy, IAM user guide).
-        own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id])
+        # this account (the confused deputy, IAM user guide). Whether CloudTrail sends it, its user guide leaves open.
+        test = "StringEqualsIfExists" if service == "cloudtrail.amazonaws.com" else "StringEquals"
+        own_account = Condition(test=test, variable="aws:SourceAccount", values=[stack.account_id])
         trust._add(
             Statement(
                 sid="Assume",
@@ -492,16 +493,16 @@ class Topic(Construct):
         own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id])
         alarms = Principals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
 
-        key_policy = PolicyDocument(self, "key_policy")
+        self._key_policy = PolicyDocument(self, "key_policy")
         # In a key policy the resource "*" is this key alone. The account may administer and delegate it; no action is
         # a wildcard, and PutKeyPolicy keeps the key from locking its owner out (KMS developer guide).
-        key_policy.allow(
+        self._key_policy.allow(
             "AccountAdministersAndDelegates",
             KEY_ADMINISTRATION,
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
         )
-        key_policy.allow(
+        self._key_policy.allow(
             "AlarmsEncrypt", ["kms:Decrypt", "kms:GenerateDataKey"], ["*"], principals=alarms, conditions=[own_account]
         )
         self._key = kms_key.KmsKey(
@@ -510,17 +511,20 @@ class Topic(Construct):
             description=f"Encrypts the topic {full_name}",
             enable_key_rotation=True,
             deletion_window_in_days=7,
-            policy=key_policy.json,
+            policy=self._key_policy.json,
         )
         kms_alias.KmsAlias(self, "key_alias", name=f"alias/{full_name}", target_key_id=self._key.key_id)
 
         self._topic = sns_topic.SnsTopic(self, "topic", name=full_name, kms_master_key_id=self._key.arn)
         self.name = full_name
         self.arn = stack.arn("sns", full_name)
-        policy = PolicyDocument(self, "policy")
-        policy.allow("AlarmsPublish", ["sns:Publish"], [self.arn], principals=alarms, conditions=[own_account])
-        policy.deny_without_tls(["sns:Publish"], [self.arn])
-        sns_topic_policy.SnsTopicPolicy(self, "topic_policy", arn=self._topic.arn, policy=policy.json)
+        self._policy = PolicyDocument(self, "policy")
+        self._policy.allow("AlarmsPublish", ["sns:Publish"], [self.arn], principals=alarms, conditions=[own_account])
+        self._policy.deny_without_tls(["sns:Publish"], [self.arn])
+        self._attached_policy = sns_topic_policy.SnsTopicPolicy(
+            self, "topic_policy", arn=self._topic.arn, policy=self._policy.json
+        )
+        self._takes_budgets = False
         for email in dict.fromkeys(email.casefold() for email in emails):
             # Named by the address: another one more or less lets everybody else's confirmed subscription stand.
             digest = hashlib.sha256(email.encode()).hexdigest()[:8]
@@ -532,6 +536,26 @@ class Topic(Construct):
         """Publishing to an encrypted topic takes the topic and its key."""
         role.allow("Announce", ["sns:Publish"], [self.arn])
         role.allow("AnnounceEncrypted", ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.arn])
+
+    def accept_from_budgets(self) -> TerraformResource:
+        """Let this account's budgets publish (Cost Management user guide, "Creating an Amazon SNS topic for budget
+        notifications"). Returns what must stand before a budget names the topic."""
+        if not self._takes_budgets:
+            stack = AwsStack.of_construct(self)
+            budgets = Principals(type="Service", identifiers=["budgets.amazonaws.com"])
+            own_budgets = [
+                Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id]),
+                Condition(
+                    test="ArnLike",
+                    variable="aws:SourceArn",
+                    values=[f"arn:{stack.partition}:budgets::{stack.account_id}:*"],
+                ),
+            ]
+            self._policy.allow("BudgetsPublish", ["sns:Publish"], [self.arn], principals=budgets, conditions=own_budgets)
+            encrypt = ["kms:Decrypt", "kms:GenerateDataKey"]
+            self._key_policy.allow("BudgetsEncrypt", encrypt, ["*"], principals=budgets, conditions=own_budgets)
+            self._takes_budgets = True
+        return self._attached_policy
 
 
 KEY_ADMINISTRATION = (
@@ -1050,6 +1074,8 @@ class Network(Protocol):
     @property
     def security_group_ids(self) -> list[str]: ...
 
+    def grant_attach_at_runtime(self, role: Role) -> None: ...
+
 
 class Function(Construct):
     """A Lambda function with its role, log group, traces, dead-letter queue and error-rate alarm (C9, C10, E6, E10)."""
@@ -1092,7 +1118,7 @@ class Function(Construct):
         self.role.allow_runtime("Traces", X_RAY_WRITE, ["*"])  # X-Ray knows no narrower resource
         self.dead_letters.grant_send_at_runtime(self.role)
         if network:
-            self.role.allow_runtime("NetworkInterfaces", NETWORK_INTERFACES, ["*"])  # made by Lambda, hence of unknown names
+            network.grant_attach_at_runtime(self.role)
         code = TerraformAsset(self, "code", path=str(package.path), type=AssetType.FILE)
         self.function = lambda_function.LambdaFunction(
             self,
@@ -1166,15 +1192,6 @@ class Function(Construct):
 
 
 X_RAY_WRITE = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
-NETWORK_INTERFACES = (
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
-)
-"""What Lambda asks of the role of a function in a VPC (Lambda developer guide, "Giving Lambda functions access to a VPC")."""
 
 
 # --- Step Functions and EventBridge ---------------------------------------------------------------------------------

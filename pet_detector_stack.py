@@ -3,6 +3,7 @@ per arrow."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from constructs import Construct
@@ -15,6 +16,7 @@ from modules import (
     AwsStack,
     Bucket,
     Dashboard,
+    DeadLetterQueue,
     EventRule,
     Function,
     Key,
@@ -28,7 +30,7 @@ from modules import (
     Topic,
 )
 from modules_api import ApiKey, RestApi
-from modules_guard import Budget, PrivateNetwork, Trail, WebAcl
+from modules_guard import Budget, Endpoint, PrivateNetwork, Trail, WebAcl
 from modules_release import LiveAlias
 from settings import PetSettings
 
@@ -88,7 +90,21 @@ class PetDetector(Construct):
             expires_at=contract.EXPIRES_AT,
         )
         network = (
-            PrivateNetwork(self, "network", name="serverlessapp-pets", interface_endpoints=("rekognition", "sns"))
+            PrivateNetwork(
+                self,
+                "network",
+                name="serverlessapp-pets",
+                endpoints=[
+                    Endpoint(
+                        "s3", ["s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{bucket.arn}/*"]
+                    ),
+                    Endpoint("s3", ["s3:ListBucket"], [bucket.arn]),
+                    Endpoint("dynamodb", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], [table.arn]),
+                    Endpoint("dynamodb", ["dynamodb:Query"], [f"{table.arn}/index/*"]),
+                    Endpoint("rekognition", ["rekognition:DetectLabels"], ["*"]),
+                    Endpoint("sns", ["sns:Publish"], [topic.arn]),
+                ],
+            )
             if settings.pet_vpc
             else None
         )
@@ -219,11 +235,12 @@ class PetDetector(Construct):
         alias = LiveAlias(
             self,
             "live",
+            name="serverlessapp-image-api-live",
             function=image_api,
             topic=topic,
             code_deploy=settings.has_code_deploy,
-            provisioned_concurrency=settings.pet_provisioned_concurrency,
-            max_provisioned_concurrency=settings.pet_max_provisioned_concurrency,
+            min_concurrency=settings.pet_provisioned_concurrency,
+            max_concurrency=settings.pet_max_provisioned_concurrency,
         )
         api = RestApi(
             self,
@@ -237,7 +254,7 @@ class PetDetector(Construct):
             domain_name=settings.pet_domain_name,
             certificate_arn=settings.pet_certificate_arn,
         )
-        alias.permit("apigateway.amazonaws.com", source_arn=api.source_arn)
+        alias.permit("apigateway.amazonaws.com", source_arn=api.source_arn, source_account=stack.account_id)
         key = ApiKey(
             self,
             "api_key",
@@ -280,7 +297,7 @@ class PetDetector(Construct):
             ]
         )
 
-        self._watch(settings, topic, api, bucket)
+        self._watch(settings, topic, api, bucket, logs)
         dashboard = self._dashboard(stack, api, pipeline, functions, [uploaded.dead_letters, not_succeeded.dead_letters])
         LogsQuery(
             self,
@@ -295,7 +312,8 @@ class PetDetector(Construct):
             "refused_requests",
             name="serverlessapp-pets/refused-requests",
             groups=[api.access_logs],
-            query="fields @timestamp, ip, api_key_id, method, path, status, error\n| filter status >= 400\n| sort @timestamp desc",
+            query="fields @timestamp, ip, api_key_id, method, path, status, error\n"
+            "| filter status >= 400\n| sort @timestamp desc",
         )
 
         stack.output("pet_api_url", api.url, "The API; it wants a key in the header x-api-key")
@@ -306,7 +324,9 @@ class PetDetector(Construct):
         stack.output("pet_alert_topic_arn", topic.arn, "Announces doubtful images, and alarms")
         stack.output("pet_dashboard_url", dashboard.url, "CloudWatch dashboard")
 
-    def _watch(self, settings: PetSettings, topic: Topic, api: RestApi, bucket: Bucket) -> None:
+    def _watch(
+        self, settings: PetSettings, topic: Topic, api: RestApi, bucket: Bucket, logs: AccessLogBucket
+    ) -> None:
         """Alarms on the API, and the guards that stages switch on (P7, P8a)."""
         tail = f"aws logs tail {api.access_logs.name} --region {settings.aws_region} --since 1h"
         Alarm(
@@ -358,8 +378,10 @@ class PetDetector(Construct):
             label="requests refused",
         )
         if settings.has_waf:
-            firewall = WebAcl(self, "firewall", name="serverlessapp-pet-api")
-            firewall.protect("api", api.stage_arn, after=api.stage)
+            firewall = WebAcl(
+                self, "firewall", name="serverlessapp-pet-api", requests_per_five_minutes=300 * settings.pet_requests_per_second
+            )
+            firewall.protect(api.stage_arn, "api")
             Alarm(
                 self,
                 "blocked_spike",
@@ -375,15 +397,17 @@ class PetDetector(Construct):
                 label="requests blocked",
             )
         if settings.has_cloudtrail:
-            Trail(self, "trail", name="serverlessapp-trail", topic=topic, data_events_of=[bucket])
-        if settings.pet_alert_emails:
-            Budget(
+            stack = AwsStack.of_construct(self)
+            Trail(
                 self,
-                "budget",
-                name="serverlessapp-monthly",
-                monthly_usd=settings.pet_monthly_budget_usd,
-                emails=settings.pet_alert_emails,
+                "trail",
+                name="serverlessapp-trail",
+                bucket_name=f"{stack.name('serverlessapp-trail', 50)}-{stack.account_id}",
+                access_logs=logs,
+                topic=topic,
+                objects_of=bucket,
             )
+        Budget(self, "budget", name="serverlessapp-monthly", monthly_usd=settings.pet_monthly_budget_usd, topic=topic)
 
     def _dashboard(
         self,
@@ -391,7 +415,7 @@ class PetDetector(Construct):
         api: RestApi,
         pipeline: StateMachine,
         functions: tuple[Function, ...],
-        dead_letters: list,
+        dead_letters: Sequence[DeadLetterQueue],
     ) -> Dashboard:
         """Classes, confidence, throughput, throttles, latencies (P7)."""
         namespace = stack.name(NAME, 255)

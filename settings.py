@@ -16,7 +16,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ENVIRONMENT_NAMES = {
     "state_bucket": "TERRAFORM_STATE_BUCKET",
@@ -283,8 +292,8 @@ class PetSettings(CommonSettings):
     """More requests refused as unauthorised (401, 403) in five minutes raise an alarm (P7)."""
     pet_blocked_alarm: Annotated[int, Field(ge=1)] = 100
     """More requests blocked by the firewall in five minutes raise an alarm (P7)."""
-    pet_monthly_budget_usd: Annotated[int, Field(ge=1)] = 50
-    """Above 80 % of it, or a forecast above it, mails go out (P7)."""
+    pet_monthly_budget_usd: Annotated[Decimal, Field(gt=0)] = Decimal(50)
+    """80 % of it spent, or all of it foreseen, raises an alert (P7). US dollars a month, for the whole account."""
     pet_api_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 512
     pet_processor_memory_mb: Annotated[int, Field(ge=256, le=10240)] = 1024
     pet_waf: bool | None = None

@@ -29,6 +29,14 @@ WITHOUT_NARROWER_RESOURCE = {
     "logs:PutResourcePolicy": "the resource policies of CloudWatch Logs are the account's",
     "logs:DescribeResourcePolicies": "as above",
     "logs:DescribeLogGroups": "Step Functions looks for the group among all (its developer guide, “Logging”)",
+    "cloudwatch:DescribeAlarms": "with a narrower resource it tells nothing of composite alarms (CloudWatch API reference)",
+    "ec2:AssignPrivateIpAddresses": "the network interfaces of functions get their ids when Lambda makes them",
+    "ec2:CreateNetworkInterface": "as above",
+    "ec2:DeleteNetworkInterface": "as above",
+    "ec2:DescribeNetworkInterfaces": "EC2 lists without a resource (service authorization reference)",
+    "ec2:DescribeSubnets": "as above",
+    "ec2:UnassignPrivateIpAddresses": "as for AssignPrivateIpAddresses",
+    "rekognition:DetectLabels": "Rekognition has no resource for its own models (service authorization reference)",
 }
 """Actions that may stand with the resource ``*`` in a role's policy, each with the reason."""
 
@@ -55,6 +63,11 @@ class Document:
     @property
     def trust(self) -> bool:
         return any(attribute == "assume_role_policy" for _, _, attribute in self.users)
+
+    @property
+    def of_endpoint(self) -> bool:
+        """Says what may pass a VPC endpoint, where a condition must name whose principals (VPC user guide)."""
+        return bool(self.users) and all(kind == "aws_vpc_endpoint" for kind, _, _ in self.users)
 
     @property
     def of_key(self) -> bool:
@@ -142,9 +155,9 @@ def _faults_of_statement(statement: Mapping[str, Any], document: Document) -> It
         yield "names principals in a role's policy; they belong into a resource's"
     if not document.of_role and not principals:
         yield "names no principal, so AWS refuses it; name who is allowed"
-    if any(who == "*" for _, who in principals):
-        yield "allows everybody; name the principal"
     sources = {condition.get("variable") for condition in statement.get("condition", [])}
+    if any(who == "*" for _, who in principals) and not (document.of_endpoint and "aws:PrincipalAccount" in sources):
+        yield "allows everybody; name the principal"
     needs_source = [who for kind, who in principals if kind == "Service" and not _assumes_without_source(who, document)]
     if needs_source and not sources & {"aws:SourceArn", "aws:SourceAccount"}:
         yield (

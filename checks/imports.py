@@ -25,15 +25,18 @@ ROOT_LAYERS: Mapping[str, frozenset[str]] = {
         {"modules", "modules_api", "modules_guard", "modules_release", "lambda_packaging", "settings"}
     ),
     "modules_api": frozenset({"aws_provider", "modules", "settings"}),
+    "modules_guard": frozenset({"aws_provider", "modules", "settings"}),
+    "modules_release": frozenset({"aws_provider", "modules", "settings"}),
     "modules": frozenset({"aws_provider", "lambda_packaging", "settings"}),
     "aws_provider": frozenset(),
     "lambda_packaging": frozenset(),
     "settings": frozenset(),
 }
-"""What each module of the root may import from the root: ``main`` → stacks → ``modules`` → provider."""
+"""What each module of the root may import from the root: ``main`` → stacks → ``modules*`` → ``modules`` → provider."""
 
-MAY_IMPORT_CDK = frozenset({"main", "modules", "state_backend_stack", "tap_stack"})
-"""Few files know CDKTF, so that its fork stays a rename away; the provider is known to ``modules`` alone."""
+KNOW_PROVIDER = frozenset(module for module in ROOT_LAYERS if module.startswith("modules"))
+MAY_IMPORT_CDK = KNOW_PROVIDER | {"main", "pet_detector_stack", "state_backend_stack", "tap_stack"}
+"""Few files know CDKTF, so that its fork stays a rename away; the provider is known to ``modules*.py`` alone."""
 
 
 def faults(root: Path) -> list[str]:
@@ -65,9 +68,9 @@ def _in_root(module: str, imported: str) -> str | None:
     elif top == "lambdas" and rest[1:2] != ["contract"]:
         fault = "the root knows of the Lambdas only what both must agree on: import lambdas.SYSTEM.contract"
     elif top in CDK and module not in MAY_IMPORT_CDK:
-        fault = "only the app, the stacks and modules.py know CDKTF: put it there"
-    elif top == PROVIDER and module != "modules":
-        fault = "only modules.py knows the provider: make a construct there"
+        fault = "only the app, the stacks and modules*.py know CDKTF: put it there"
+    elif top == PROVIDER and module not in KNOW_PROVIDER:
+        fault = "only modules*.py know the provider: make a construct there"
     elif top in ROOT_LAYERS and top not in ROOT_LAYERS.get(module, frozenset()):
         fault = "that is the wrong way: main → stacks → modules → provider"
     return fault

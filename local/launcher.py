@@ -540,6 +540,11 @@ async def requests_have_ten_megabytes_at_most(original, api_id: str, stage: str,
     return await original(api_id, stage, method, path, headers, body, query)
 
 
+def api_keys_without_a_value_get_one(original, data: dict):
+    """AWS: an API key whose value is empty, which is how Terraform's provider says that there is none, gets one made up."""
+    return original({name: value for name, value in data.items() if name != "value" or value})
+
+
 async def values_of_keys_are_shown_on_demand(original, method: str, path: str, headers, body, query_parameters: dict):
     """AWS tells the value of an API key to those who say `includeValue` or `includeValues` (API Gateway API reference, GetApiKey,
     GetApiKeys). MiniStack always does.
@@ -1143,8 +1148,8 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
 
 async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
     """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late
-    by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock was
-    written by the first attempt, then says that somebody holds it.
+    by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock
+    was written by the first attempt, then says that somebody holds it.
     """
     pieces = [protocol.__dict__.pop("head", b"")]
 
@@ -1189,6 +1194,7 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
+    (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (apigateway_v1, "handle_request", values_of_keys_are_shown_on_demand),
     (apigateway_v1, "handle_execute", requests_have_ten_megabytes_at_most),
     (apigateway_v1, "_handle_execute_in_scope", apis_write_access_logs),

@@ -45,6 +45,11 @@ def start(context: Any, **fields: Any) -> None:
     )
 
 
+def add(**fields: Any) -> None:
+    """More fields for the lines of this invocation, once they are known."""
+    _context.update(fields)
+
+
 def failures(handler: Callable[[dict[str, Any], Any], Any]) -> Callable[[dict[str, Any], Any], Any]:
     """Log an exception of the handler in one line with the fields of the invocation, and let it through: what Lambda itself
     writes about it is no JSON and names no file."""

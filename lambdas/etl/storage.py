@@ -3,24 +3,19 @@
 Every step can run twice, and may meet another execution of the same or of another version of the file (E4b to E4d).
 """
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
-from ..common import log
+from ..common import aws, log
 from .files import File, is_newer
 
 BLOCK_BYTES = 8 << 20
 _READ_ATTEMPTS = 4
 _PUBLISH_ATTEMPTS = 6
 
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-_CONDITION_FAILED = {"PreconditionFailed", "412"} | _MISSING  # If-Match on an object that is gone is a 404
 _CONFLICT = {"ConditionalRequestConflict", "409"}
 
 _METADATA_VERSION = "source-version-id"
@@ -36,13 +31,8 @@ class PublishConflict(Exception):
     """Other writers kept interfering with this publication. Nothing is broken: try again."""
 
 
-@functools.cache
 def client(service: str) -> Any:
-    """A client for AWS calls from a function: a few retries, and no wait that outlives them."""
-    attempts = 10 if service == "stepfunctions" else 5  # a burst of uploads meets the throttling of StartExecution
-    return boto3.client(
-        service, config=Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": attempts})
-    )
+    return aws.client(service, attempts=10 if service == "stepfunctions" else 5)  # a burst of uploads is throttled when it starts
 
 
 # --- the uploaded version --------------------------------------------------------------------------------------------
@@ -77,21 +67,8 @@ def blocks(s3: Any, file: File, start: int, end: int) -> Iterator[bytes]:
 
 
 def remove(s3: Any, file: File) -> bool:
-    """Hide the file from ``raw/`` (E4d) unless somebody has uploaded a newer version, or it is gone already.
-
-    Leaves a delete marker. Deleting by version id would be for good; deleting without a condition could hide a newer
-    upload that arrives between the look and the deletion.
-    """
-    current = _head(s3, file.bucket, file.key)
-    if not current or current.get("VersionId") != file.version_id:
-        return False
-    try:
-        s3.delete_object(Bucket=file.bucket, Key=file.key, IfMatch=current["ETag"])
-    except ClientError as error:
-        if _code(error) in _CONDITION_FAILED:
-            return False
-        raise
-    return True
+    """Hide the file from ``raw/`` (E4d) unless somebody has uploaded a newer version, or it is gone already."""
+    return aws.remove_if_current(s3, file.bucket, file.key, file.version_id)
 
 
 def withdraw(s3: Any, file: File, execution_name: str) -> None:
@@ -237,7 +214,7 @@ def _abort(s3: Any, bucket: str, key: str, upload_id: str) -> None:
         s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
     except ClientError as error:
         # Gone already, or never to be: no reason to hide what happened before; the lifecycle rule cleans up.
-        if _code(error) != "NoSuchUpload":
+        if aws.error_code(error) != "NoSuchUpload":
             log.warning("could not abort an upload", key=key, error=str(error))
 
 
@@ -271,7 +248,7 @@ def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: s
     version that supersedes it. Raises Withdrawn, or PublishConflict after too many races.
     """
     for _ in range(_PUBLISH_ATTEMPTS):
-        existing = _head(s3, file.bucket, file.processed_key)
+        existing = aws.head(s3, file.bucket, file.processed_key)
         made_from = existing["Metadata"] if existing else {}
         if made_from.get(_METADATA_VERSION) == file.version_id:
             return None
@@ -283,8 +260,8 @@ def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: s
             upload.complete(**({"IfMatch": existing["ETag"]} if existing else {"IfNoneMatch": "*"}))
             return None
         except ClientError as error:
-            code = _code(error)
-            if code in _CONDITION_FAILED or (code in _CONFLICT and not upload.is_multipart):
+            code = aws.error_code(error)
+            if code in aws.CONDITION_FAILED or (code in _CONFLICT and not upload.is_multipart):
                 continue  # somebody was faster, perhaps our own lost request: look again
             if _is_published(s3, file):
                 return None
@@ -299,19 +276,5 @@ def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: s
 
 
 def _is_published(s3: Any, file: File) -> bool:
-    existing = _head(s3, file.bucket, file.processed_key)
+    existing = aws.head(s3, file.bucket, file.processed_key)
     return bool(existing) and existing["Metadata"].get(_METADATA_VERSION) == file.version_id
-
-
-def _head(s3: Any, bucket: str, key: str) -> dict[str, Any] | None:
-    """The current object, or None if there is none (or a delete marker)."""
-    try:
-        return s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if _code(error) in _MISSING:
-            return None
-        raise
-
-
-def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]

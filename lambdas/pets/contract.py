@@ -14,8 +14,9 @@ Image processor, action ``analyse``: ``object``, ``time`` (of the creation event
 Image processor, action ``classify``: ``image_id``, ``labels``, ``execution``.
 Result: ``{"animal", "confidence", "status", "folder"}``, ``status`` being the one to be recorded once the image is filed.
 
-Image processor, action ``give_up``: ``object``, ``time``, ``execution``, ``error``, ``cause``. Records the failure of an execution
-whose error was caught, or that came to its end uncaught. Result: ``{"image_id", "recorded"}``; false if there is nothing to record.
+Image processor, action ``give_up``: ``object``, ``time``, ``execution``, ``error``, ``cause`` (either may be null or missing).
+Records the failure of an execution whose error was caught, or that came to its end uncaught.
+Result: ``{"image_id", "recorded"}``; false if there is nothing to record.
 
 File manager: ``image_id``, ``object``, ``folder``. Result: ``{"location", "version_id"}`` of the filed image.
 
@@ -39,12 +40,13 @@ FORMAT = "ImageFormat"
 LOCATION_VERSION = "S3VersionId"  # of the object at S3Location
 SOURCE_KEY = "SourceKey"
 SOURCE_VERSION = "SourceVersionId"
+REPLACED_VERSION = "ReplacedVersionId"  # whose processing had failed, before this one took over its id
 EXECUTION = "ExecutionArn"
 FAILURE_CODE = "FailureCode"
 FAILURE_REASON = "FailureReason"
 EXPIRES_AT = "ExpiresAt"  # epoch seconds; DynamoDB removes the item some time after it
 
-INDEX = "animal-time-index"  # DetectedAnimal, Timestamp
+INDEX = "animal-time-index"  # DetectedAnimal, Timestamp; projects all attributes
 
 ANIMALS = ("cat", "dog", "other")
 PROCESSING, COMPLETED, UNCERTAIN, FAILED = "processing", "completed", "uncertain", "failed"
@@ -70,6 +72,15 @@ PROCESSOR_ENVIRONMENT = (
 )
 FILE_MANAGER_ENVIRONMENT = ()
 NOTIFICATION_ENVIRONMENT = (ENV_TOPIC_ARN,)
+
+# Values of FailureCode: of images that are not what they should be, and of everything else.
+REFUSALS = (
+    "empty", "too_large", "not_an_image", "truncated", "too_small", "too_many_pixels",
+    "unsupported",  # Rekognition cannot read what passed our own check
+    "gone",  # the version is no longer there
+    "key_too_long",  # to be filed under others/
+)
+PROCESSING_FAILED = "processing_failed"
 
 METRICS_SERVICE = "image-processor"  # value of the dimension "service" of the functions' own metrics
 METRIC_IMAGES = "Images"  # count; dimensions service and animal
