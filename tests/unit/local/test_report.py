@@ -371,8 +371,8 @@ class TestPets:
 
 PARTS = {
     "pets": ("API Gateway", "ImageApi", "ImageProcessor", "FileManager", "NotificationService", "Lambda", "Rekognition",
-             "DynamoDB", "S3", "input/", "cats/", "dogs/", "others/", "EventBridge", "Step Functions", "Recovery", "SNS", "CloudWatch", "WAF",
-             "KMS", "DLQ"),
+             "DynamoDB", "S3", "input/", "cats/", "dogs/", "others/", "EventBridge", "Step Functions", "Recovery", "SNS",
+             "CloudWatch", "WAF", "KMS", "DLQ"),
     "etl": ("S3 bucket", "raw/", "processed/", "failed/", "Validation", "Transformation", "Lambda", "Pipeline", "Step Functions",
             "EventBridge", "Recovery", "DynamoDB", "SNS", "KMS", "DLQ", "CloudWatch"),
     "metadata": ("bucket", "metadata.json", "EventBridge", "Step Functions", "Lambda", "OpenSearch Serverless", "DynamoDB",
