@@ -258,8 +258,9 @@ class Role(Construct):
         stack = AwsStack.of_construct(self)
         trust = PolicyDocument(self, "trust")
         # Lambda alone sends no aws:SourceAccount when it assumes an execution role; every other service must act for
-        # this account (the confused deputy, IAM user guide). Whether CloudTrail sends it, its user guide leaves open.
-        test = "StringEqualsIfExists" if service == "cloudtrail.amazonaws.com" else "StringEquals"
+        # this account (the confused deputy, IAM user guide). Whether these two send it, their user guides leave open.
+        unsure = ("apigateway.amazonaws.com", "cloudtrail.amazonaws.com")
+        test = "StringEqualsIfExists" if service in unsure else "StringEquals"
         own_account = Condition(test=test, variable="aws:SourceAccount", values=[stack.account_id])
         trust._add(
             Statement(

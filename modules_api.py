@@ -111,7 +111,6 @@ class RestApi(Construct):
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
         self.id = self._api.id
-        self.stage_arn = f"arn:{stack.partition}:apigateway:{stack.region}::/restapis/{self.id}/stages/{self.stage_name}"
         self._cors = {"Access-Control-Allow-Origin": allowed_origin}
         self._validator = api_gateway_request_validator.ApiGatewayRequestValidator(
             self,
@@ -164,6 +163,7 @@ class RestApi(Construct):
                 throttling_burst_limit=burst,
             ),
         )
+        self.stage_arn = self._stage.arn
         self.url = self._stage.invoke_url
         if domain_name:
             self.url = f"https://{domain_name}"
@@ -268,7 +268,12 @@ class RestApi(Construct):
         }
         where: dict[str, Any] = {"rest_api_id": self.id, "resource_id": resource_id}
         method = api_gateway_method.ApiGatewayMethod(
-            self, f"options{id_}", **where, http_method="OPTIONS", authorization="NONE"
+            self,
+            f"options{id_}",
+            **where,
+            http_method="OPTIONS",
+            authorization="NONE",
+            request_validator_id=self._validator.id,
         )
         integration = api_gateway_integration.ApiGatewayIntegration(
             self,

@@ -70,7 +70,7 @@ def _in_root(module: str, imported: str) -> str | None:
     elif top in CDK and module not in MAY_IMPORT_CDK:
         fault = "only the app, the stacks and modules*.py know CDKTF: put it there"
     elif top == PROVIDER and module not in KNOW_PROVIDER:
-        fault = "only modules*.py know the provider: make a construct there"
+        fault = "only modules*.py knows the provider: make a construct there"
     elif top in ROOT_LAYERS and top not in ROOT_LAYERS.get(module, frozenset()):
         fault = "that is the wrong way: main → stacks → modules → provider"
     return fault

@@ -545,6 +545,11 @@ def api_keys_without_a_value_get_one(original, data: dict):
     return original({name: value for name, value in data.items() if name != "value" or value})
 
 
+def integrations_have_the_method_they_were_given(original, api_id: str, resource_id: str, http_method: str, data: dict):
+    """AWS: an integration that was put without a method, such as MOCK, has none. MiniStack says POST, and every plan differs."""
+    return original(api_id, resource_id, http_method, {"httpMethod": None, **data})
+
+
 async def values_of_keys_are_shown_on_demand(original, method: str, path: str, headers, body, query_parameters: dict):
     """AWS tells the value of an API key to those who say `includeValue` or `includeValues` (API Gateway API reference, GetApiKey,
     GetApiKeys). MiniStack always does.
@@ -1195,6 +1200,7 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
+    (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
     (apigateway_v1, "handle_request", values_of_keys_are_shown_on_demand),
     (apigateway_v1, "handle_execute", requests_have_ten_megabytes_at_most),
     (apigateway_v1, "_handle_execute_in_scope", apis_write_access_logs),

@@ -165,14 +165,17 @@ def stack(policy_of="aws_iam_role_policy", **statement):
 
 S3 = [{"type": "Service", "identifiers": ["s3.amazonaws.com"]}]
 SOURCE = [{"test": "ArnEquals", "variable": "aws:SourceArn", "values": ["arn:aws:s3:::b"]}]
+EVERYBODY = [{"type": "*", "identifiers": ["*"]}]
+OWN_PRINCIPALS = [{"test": "StringEquals", "variable": "aws:PrincipalAccount", "values": ["1"]}]
 GOOD_STACKS = {
     "role": stack(),
     "resource": stack("aws_s3_bucket_policy", principals=S3, condition=SOURCE),
     "listed": stack(actions=["xray:PutTraceSegments"], resources=["*"]),
     "key": stack("aws_kms_key", actions=["kms:Decrypt"], resources=["*"], principals=S3, condition=SOURCE),
-    "denied": stack("aws_s3_bucket_policy", effect="Deny", actions=["s3:*"], principals=[{"type": "*", "identifiers": ["*"]}]),
+    "denied": stack("aws_s3_bucket_policy", effect="Deny", actions=["s3:*"], principals=EVERYBODY),
     "log streams": stack(resources=["arn:aws:logs:us-east-1:1:log-group:/aws/lambda/f:*"]),
     "reference": stack(resources=["${aws_kms_key.k.arn}"]),
+    "endpoint": stack("aws_vpc_endpoint", principals=EVERYBODY, condition=OWN_PRINCIPALS),
 }
 BAD_STACKS = {
     "wildcard action": (stack(actions=["s3:*"]), "allows the wildcard action s3:*"),
@@ -186,7 +189,11 @@ BAD_STACKS = {
     "every account": (stack(resources=["arn:aws:sqs:us-east-1:*:q"]), "wildcard"),
     "not action": (stack(not_actions=["s3:PutObject"]), "allows by exception (not_actions)"),
     "not resource": (stack(not_resources=["arn:aws:s3:::c"]), "allows by exception (not_resources)"),
-    "everybody": (stack("aws_s3_bucket_policy", principals=[{"type": "*", "identifiers": ["*"]}]), "allows everybody"),
+    "everybody": (stack("aws_s3_bucket_policy", principals=EVERYBODY), "allows everybody"),
+    "every own principal": (
+        stack("aws_s3_bucket_policy", principals=EVERYBODY, condition=OWN_PRINCIPALS), "allows everybody"
+    ),
+    "everybody through an endpoint": (stack("aws_vpc_endpoint", principals=EVERYBODY), "allows everybody"),
     "nobody": (stack("aws_s3_bucket_policy"), "names no principal"),
     "confused deputy": (stack("aws_sqs_queue_policy", principals=S3), "lets s3.amazonaws.com act for any account"),
     "principal in a role's policy": (stack(principals=S3, condition=SOURCE), "names principals in a role's policy"),
