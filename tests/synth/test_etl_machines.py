@@ -358,7 +358,8 @@ def test_a_cause_that_only_looks_like_json_costs_no_record(pipeline, recovery):
     def failing(_):
         raise Failure("Boom", cause)
 
-    tasks_ = {"RecordProcessing": lambda _: {}, "Validate": failing, "SetAside": lambda _: {"Payload": {"failed_key": "failed/a"}}}
+    moved = {"Payload": {"failed_key": "failed/a.csv"}}
+    tasks_ = {"RecordProcessing": lambda _: {}, "Validate": failing, "SetAside": lambda _: moved}
     done = execute(pipeline, INPUT, {**tasks_, "NotifyFailure": written.append, "RecordFailed": written.append})
     assert (done.status, done.error, done.cause, written) == ("FAILED", "Boom", cause, [])
     told = {"executionArn": EXECUTION, "input": json.dumps(INPUT), "error": done.error, "cause": done.cause}
