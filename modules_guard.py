@@ -256,7 +256,8 @@ class Trail(Construct):
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
         )
-        encrypting = Condition(test="StringEquals", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[self.arn])
+        every_region = f"arn:{stack.partition}:cloudtrail:*:{stack.account_id}:trail/{self.name}"
+        encrypting = Condition(test="StringLike", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[every_region])
         key_policy.allow("TrailEncrypts", ["kms:GenerateDataKey"], ["*"], conditions=[own_trail, encrypting], **by_trail)
         key_policy.allow("TrailSeesItsKey", ["kms:DescribeKey"], ["*"], conditions=[own_trail], **by_trail)
         key = kms_key.KmsKey(
