@@ -26,6 +26,7 @@ from local.executions import PipelineTimeout
 from local.exercise import SamplesError, exercise
 from local.metadata import Metadata, SearchError, pretty
 from local.metadata_exercise import MetadataSystem
+from local.pets import ApiError
 from local.prerequisites import prerequisites
 from local.report import RunFacts, write_report
 from local.systems import SYSTEMS
@@ -36,7 +37,7 @@ OUTPUTS = LOCAL / "outputs.json"
 REPORT = LOCAL / "report.html"
 RUN = "run"
 """The name under which `run` starts its embedded AWS, beside the one that `up` leaves running."""
-USER_ERRORS = (EmulatorError, PipelineTimeout, SamplesError, SearchError, SynthesisError, TerraformError)
+USER_ERRORS = (ApiError, EmulatorError, PipelineTimeout, SamplesError, SearchError, SynthesisError, TerraformError)
 """What is told in words; anything else is a bug and shows its traceback."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -128,7 +129,11 @@ class Deployment:
         terraform = self._initialised(stack, progress)
         plan = terraform.plan(progress=_of(stack, progress))
         terraform.apply(plan, progress=_of(stack, progress))
-        self.outputs[stack] = terraform.output()
+        self.outputs[stack] = {name: self._reachable(value) for name, value in terraform.output().items()}
+
+    def _reachable(self, output: str) -> str:
+        """The output, with the address of a REST API as the embedded AWS serves it."""
+        return re.sub(r"^https://(\w+)\.execute-api\.[\w.-]+", rf"{self.aws.endpoint}/_aws/execute-api/\1", output)
 
     def plan(self, stack: str, progress: Progress = lambda *_: None) -> Plan:
         """What another apply of a deployed stack would change. Raises TerraformError."""

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from local.emulator import ROOT, Emulator
-from local.etl import ENDED, Etl, Inbox
+from local.etl import ENDED, Etl
 from local.executions import POLL_SECONDS, WAIT_SECONDS
 from local.exercise import Outcome, Outputs, Sample, System
+from local.inbox import Inbox
 
 NO_RECORD = "NO RECORD"
 _COLOURS = {"SUCCEEDED": "green", "INVALID": "yellow"}

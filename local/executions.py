@@ -1,6 +1,6 @@
 """A state machine's executions as its users see them: which there are, what happened in each, waiting for their end.
 
-Every system of the project has one; `Etl` and `Metadata` are pipelines.
+Every system of the project has one; `Etl`, `Metadata` and `Pets` are pipelines.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ def wait_for(found: Callable[[], T | None], seconds: float, instead: Callable[[]
 
 
 def plain(item: Mapping) -> dict:
-    """A DynamoDB item as plain values; its numbers are whole."""
+    """A DynamoDB item of texts and numbers as plain values."""
     decoded = {name: TypeDeserializer().deserialize(value) for name, value in item.items()}
-    return {name: value if isinstance(value, str) else int(value) for name, value in decoded.items()}
+    return {name: value if isinstance(value, str) else int(value) if value == int(value) else float(value)
+            for name, value in decoded.items()}
 
 
 def items(aws: Emulator, table: str) -> list[dict]:

@@ -540,6 +540,16 @@ async def requests_have_ten_megabytes_at_most(original, api_id: str, stage: str,
     return await original(api_id, stage, method, path, headers, body, query)
 
 
+def api_keys_without_a_value_get_one(original, data: dict):
+    """AWS: an API key whose value is empty, which is how Terraform's provider says that there is none, gets one made up."""
+    return original({name: value for name, value in data.items() if name != "value" or value})
+
+
+def integrations_have_the_method_they_were_given(original, api_id: str, resource_id: str, http_method: str, data: dict):
+    """AWS: an integration that was put without a method, such as MOCK, has none. MiniStack says POST, and every plan differs."""
+    return original(api_id, resource_id, http_method, {"httpMethod": None, **data})
+
+
 async def values_of_keys_are_shown_on_demand(original, method: str, path: str, headers, body, query_parameters: dict):
     """AWS tells the value of an API key to those who say `includeValue` or `includeValues` (API Gateway API reference, GetApiKey,
     GetApiKeys). MiniStack always does.
@@ -1141,16 +1151,6 @@ def functions_need_a_role_that_trusts_lambda(original, data: dict):
     return original(data)
 
 
-def api_keys_without_a_value_get_one(original, data: dict):
-    """AWS: an API key whose value is empty, which is how Terraform's provider says that there is none, gets one made up."""
-    return original({name: value for name, value in data.items() if name != "value" or value})
-
-
-def integrations_have_the_method_they_were_given(original, api_id: str, resource_id: str, http_method: str, data: dict):
-    """AWS: an integration that was put without a method, such as MOCK, has none. MiniStack says POST, and every plan differs."""
-    return original(api_id, resource_id, http_method, {"httpMethod": None, **data})
-
-
 async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11.Event) -> None:
     """AWS: the head of an answer does not travel alone. MiniStack's server sends it ahead of the body, and when the body is late
     by a tenth of a millisecond, the Go SDK now and then drops the connection and repeats the request: Terraform, whose lock
@@ -1199,6 +1199,8 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
+    (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
+    (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
     (apigateway_v1, "handle_request", values_of_keys_are_shown_on_demand),
     (apigateway_v1, "handle_execute", requests_have_ten_megabytes_at_most),
     (apigateway_v1, "_handle_execute_in_scope", apis_write_access_logs),
@@ -1227,8 +1229,6 @@ SHIMS = (  # outermost last, where one function carries several
     (eventbridge, "_event_time_string", events_happen_at_whole_seconds),
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
-    (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
-    (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
     (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),

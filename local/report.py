@@ -28,6 +28,9 @@ _LOOKS = {
     "indexed": ("good", "✓"),
     "failed": ("warn", "!"),
     "ignored": ("none", "–"),
+    "completed": ("good", "✓"),
+    "uncertain": ("warn", "!"),
+    "processing": ("busy", "…"),
 }
 _OTHERS_LOOK = ("bad", "✕")
 # Controls save tab and line ends, directional marks, lone surrogates.

@@ -3,5 +3,6 @@
 from local.etl_exercise import EtlSystem
 from local.exercise import System
 from local.metadata_exercise import MetadataSystem
+from local.pets_exercise import PetSystem
 
-SYSTEMS: tuple[System, ...] = (EtlSystem(), MetadataSystem())
+SYSTEMS: tuple[System, ...] = (EtlSystem(), MetadataSystem(), PetSystem())

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from local.etl import Etl, Inbox
+from local.etl import Etl
+from local.inbox import Inbox
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
 """Stacks are deployed side by side (L1), told as one."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from local.deployment import each_of
+from local.deployment import Deployment, each_of
 
 
 def test_side_by_side_with_sums():
@@ -43,3 +44,14 @@ def test_a_failure_is_told_after_the_others_have_ended():
 
 def test_nothing_to_do():
     each_of((), pytest.fail, lambda *_: None)
+
+
+@pytest.mark.parametrize("output, reachable", [
+    ("https://a1b2c3.execute-api.us-east-1.amazonaws.com/local", "http://127.0.0.1:1/_aws/execute-api/a1b2c3/local"),
+    ("https://us-east-1.console.aws.amazon.com/cloudwatch", "https://us-east-1.console.aws.amazon.com/cloudwatch"),
+    ("arn:aws:execute-api:us-east-1:1:a", "arn:aws:execute-api:us-east-1:1:a"),
+])
+def test_addresses_of_apis_can_be_reached(output, reachable):
+    """L3, P1a: what outputs.json tells works on this machine."""
+    deployment = SimpleNamespace(aws=SimpleNamespace(endpoint="http://127.0.0.1:1"))
+    assert Deployment._reachable(deployment, output) == reachable

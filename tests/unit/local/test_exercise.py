@@ -9,6 +9,9 @@ from local.executions import PipelineTimeout
 from local.exercise import SAMPLES, Outcome, Sample, SamplesError, exercise, read_samples
 from local.metadata import Number, parsed, pretty, version_in
 from local.metadata_exercise import FAILED, IGNORED, INDEXED, LOST, MetadataOutcome, faults_of
+from local.pets import place_of, type_of
+from local.pets_exercise import PetOutcome
+from local.pets_exercise import faults_of as pet_faults
 from local.systems import SYSTEMS
 
 
@@ -99,3 +102,53 @@ def test_a_number_is_no_text():
 @pytest.mark.parametrize("given", ["", "{}", '{"detail": {}}', '{"detail": {"object": {}}}'])
 def test_inputs_that_name_no_version(given):
     assert version_in(given) == ("", "")
+
+
+RECORD = {"ImageID": "1", "ProcessingStatus": "completed", "DetectedAnimal": "dog", "ConfidenceScore": 97.4,
+          "SourceKey": "input/1/a", "S3Location": "s3://pets/dogs/1/a", "SourceVersionId": "v"}
+EXPECTED = {"via": "s3", "status": "completed", "animal": "dog", "folder": "dogs", "alerts": 0}
+SHOWN = {"status": "completed", "download": {"url": "u"}}
+
+
+def faults_of_a_picture(*, sent=(), shown=SHOWN, records=1, keys=("dogs/1/a",), **expected):
+    outcome = PetOutcome(Sample("a", b"", {**EXPECTED, **expected}), None, (), RECORD, sent, shown, 1.0)
+    return pet_faults(outcome, records, keys)
+
+
+def test_a_picture_that_ended_as_it_must():
+    """P4, P5."""
+    assert faults_of_a_picture() == [] == faults_of_a_picture(sent=({},), alerts=1)
+
+
+@pytest.mark.parametrize("given, fault", [
+    ({"status": "uncertain"}, "status is completed instead of uncertain"),
+    ({"animal": "cat"}, "animal is dog instead of cat"),
+    ({"folder": "cats"}, "folder is dogs instead of cats"),
+    ({"alerts": 1}, "alerts is 0 instead of 1"),
+    ({"sent": ({},)}, "alerts is 1 instead of 0"),
+    ({"keys": ()}, "dogs/1/a does not exist"),
+    ({"code": "too_small"}, "code is – instead of too_small"),
+    ({"says": "80"}, "its reason does not say '80'"),
+    ({"records": 2}, "2 records instead of one"),
+    ({"shown": {}}, "the API shows nothing"),
+    ({"shown": {"status": "completed"}}, "the API shows no download"),
+])
+def test_each_difference_of_a_picture_is_a_fault(given, fault):
+    """P4, P5."""
+    assert any(fault in each for each in faults_of_a_picture(**given))
+
+
+def test_a_refused_picture():
+    """P9: it stays where it was, and nothing was detected in it."""
+    record = {"ImageID": "1", "ProcessingStatus": "failed", "FailureCode": "too_small", "FailureReason": "64 x 48",
+              "SourceKey": "input/1/a", "SourceVersionId": "v"}
+    expected = {"via": "s3", "status": "failed", "code": "too_small", "says": "48", "folder": "input", "alerts": 0}
+    refused = PetOutcome(Sample("a", b"", expected), None, (), record, (), {"status": "failed"}, 1.0)
+    assert pet_faults(refused, 1, ["input/1/a"]) == []
+    detected = PetOutcome(refused.sample, None, (), {**record, "DetectedAnimal": "dog"}, (), {"status": "failed"}, 1.0)
+    assert pet_faults(detected, 1, ["input/1/a"]) == ["dog was detected in it"]
+
+
+def test_places_and_types_of_pictures():
+    assert place_of(RECORD) == "dogs/1/a" and place_of({"SourceKey": "input/x"}) == "input/x"
+    assert (type_of("A.PNG"), type_of("a.jpg"), type_of("a")) == ("image/png", "image/jpeg", "image/jpeg")

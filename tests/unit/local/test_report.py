@@ -1,5 +1,6 @@
 """The report of a local run (L1): true, complete, self-contained, and unmoved by hostile input."""
 
+import base64
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -13,6 +14,8 @@ from local.executions import Execution, StateRun
 from local.exercise import Result, Sample
 from local.metadata import Number
 from local.metadata_exercise import FAILED, IGNORED, INDEXED, LOST, MetadataOutcome, MetadataSystem
+from local.pets_exercise import PetOutcome, PetSystem
+from local.pictures import FOLDER
 from local.report import RunFacts, axis, duration, headline, timeline, visible, write_report
 from local.report import render as render_results
 from local.systems import SYSTEMS
@@ -50,6 +53,17 @@ DOCUMENT = {"@timestamp": "2026-01-31T14:05:09Z", "ingest": {"id": "0123456789ab
             "whole": Number("9007199254740993"), "exponent": Number("1E400"), "text": "9007199254740993"}
 FAILURE = {"execution_id": "arn:aws:states:us-east-1:1:execution:metadata:1", "failed_at": "2026-01-31T14:05:10.000Z",
            "input": '{"detail": {}}', "error": "InvalidMetadata", "cause": "it is empty", "object_key": "a/metadata.json"}
+
+
+def photographed(name="cat.jpg", *, body=None, record=None, alerts=(), run=None, faults=(), expected=None, seconds=1.5):
+    """What became of a picture."""
+    body = (FOLDER / "cat.jpg").read_bytes() if body is None else body
+    return PetOutcome(Sample(name, body, expected or {"status": "completed"}), run, tuple(faults),
+                      RECORD if record is None else record, tuple(alerts), {"status": "completed"}, seconds)
+
+
+RECORD = {"ImageID": "0b5ef1c4-6e70-4f0e-9c2e-6f1a1f0c8a11", "ProcessingStatus": "completed", "DetectedAnimal": "cat",
+          "ConfidenceScore": 97.4, "S3Location": "s3://pets/cats/0b5ef1c4/cat.jpg", "SourceKey": "input/0b5ef1c4/cat.jpg"}
 
 
 def render(etl_outcomes, facts=FACTS, metadata_outcomes=None):
@@ -174,15 +188,16 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path):
     notice = {"Subject": "ETL: x", "Message": "Execution: https://us-east-1.console.aws.amazon.com/states"}
     path = tmp_path / "new" / "report.html"
     one = outcome(name="\ud800.csv", run=execution(("A", 0, 1, False)), notices=[notice])
-    write_report(path, [Result(EtlSystem(), [one]), Result(MetadataSystem(), [stored(document={**DOCUMENT, "half": "\ud800"})])],
-                 FACTS)
+    write_report(path, [Result(EtlSystem(), [one]), Result(MetadataSystem(), [stored(document={**DOCUMENT, "half": "\ud800"})]),
+                        Result(PetSystem(), [photographed("\ud800.jpg")])], FACTS)
     page = path.read_text(encoding="utf-8")
     parsed = Page(page)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
-    assert all(value.startswith("#") for _, name, value in parsed.attributes if name in {"href", "src", "xlink:href", "action"})
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & set(parsed.tags)
+    assert all(value.startswith("#") for _, name, value in parsed.attributes if name in {"href", "xlink:href", "action"})
+    assert [value[:23] for _, name, value in parsed.attributes if name == "src"] == ["data:image/jpeg;base64,"]
     assert "@import" not in page
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
-    assert "default-src 'none'" in page
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:\"" in page
     assert notice["Message"] in parsed.text  # shown in full, as text
 
 
@@ -322,7 +337,42 @@ class TestMetadata:
             "outcome", "failed", "failed", "error", "InvalidMetadata", "InvalidMetadata", "says", "empty", "it", "is", "empty"]
 
 
+class TestPets:
+    """P1, P4: the section of the pet detector."""
+
+    def section(self, *outcomes):
+        return render_results([Result(PetSystem(), list(outcomes))], FACTS)
+
+    def test_the_picture_itself_is_shown(self):
+        refused = {"ImageID": "2", "ProcessingStatus": "failed", "SourceKey": "input/2/text.jpg",
+                   "FailureReason": "neither JPEG nor PNG"}
+        page = self.section(photographed(), photographed("text.jpg", body=b"no picture", record=refused))
+        [source] = [value for _, name, value in Page(page).attributes if name == "src"]
+        assert base64.b64decode(source.partition(",")[2]) == (FOLDER / "cat.jpg").read_bytes()
+        text = " ".join(Page(page).text.split())
+        assert "97.4 %" in text and 'style="left:0;width:97.400%"' in page and "cats/0b5ef1c4/cat.jpg" in text
+        assert "no picture" in text and "neither JPEG nor PNG" in text and "input/2/text.jpg" in text
+        assert "1 completed, 1 failed. 1 cat; 0 alerts sent." in text and "2 of 2 as expected" in text
+
+    def test_hostile_content_comes_out_as_text(self):
+        record = {**dict.fromkeys(RECORD, HOSTILE), "ConfidenceScore": 250.0, "FailureReason": HOSTILE}
+        page = self.section(photographed(
+            HOSTILE, record=record, alerts=[{"Subject": HOSTILE, "Message": HOSTILE}], faults=[HOSTILE],
+            run=execution((HOSTILE, 0, 1, True)), expected={HOSTILE: HOSTILE}))
+        parsed = Page(page)
+        assert "<script" not in page and not parsed.open and not parsed.unbalanced and "width:100.000%" in page
+        assert parsed.text.count(HOSTILE) >= 15
+        assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
+
+    def test_pictures_without_a_record(self):
+        page = Page(self.section(photographed(record={}, seconds=None, faults=["it has no record at an end"])))
+        assert "NO RECORD" in page.text and "There is none." in page.text and not page.open
+
+
 PARTS = {
+    "pets": ("API Gateway", "ImageApi", "ImageProcessor", "FileManager", "NotificationService", "Lambda", "Rekognition",
+             "DynamoDB", "S3", "input/", "cats/", "dogs/", "others/", "EventBridge", "Step Functions", "Recovery", "SNS",
+             "CloudWatch", "WAF", "KMS", "DLQ"),
     "etl": ("S3 bucket", "raw/", "processed/", "failed/", "Validation", "Transformation", "Lambda", "Pipeline", "Step Functions",
             "EventBridge", "Recovery", "DynamoDB", "SNS", "KMS", "DLQ", "CloudWatch"),
     "metadata": ("bucket", "metadata.json", "EventBridge", "Step Functions", "Lambda", "OpenSearch Serverless", "DynamoDB",
