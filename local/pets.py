@@ -67,22 +67,27 @@ class Pets(Pipeline):
 
     # --- the API ---
 
-    def request(self, method: str, path: str, body: Any = None, *, key: str | None = "", **headers: str) -> Answer:
-        """One request: the body as JSON unless it is bytes; with the API key unless there is another, or None. In names of
-        headers, `_` stands for `-`.
+    def request(
+        self, method: str, path: str, body: Any = None, *, key: str | None = "", patient: bool = True, **headers: str
+    ) -> Answer:
+        """The answer to a request: the body as JSON unless it is bytes; with the API key unless there is another, or None. In
+        names of headers, `_` stands for `-`. A patient one waits while there are too many requests.
         """
         content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent.setdefault("content-type", "application/json")
         if key is not None:
             sent["x-api-key"] = key or self.key
-        return _answer(self._http.request(method, self.url + path, body=content, headers=sent, redirect=False))
+        deadline = time.monotonic() + (_PATIENCE_SECONDS if patient else 0)
+        while True:
+            answer = _answer(self._http.request(method, self.url + path, body=content, headers=sent, redirect=False))
+            if answer.status != 429 or time.monotonic() > deadline:
+                return answer
+            time.sleep(POLL_SECONDS)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; waits while there are too many requests. Raises ApiError."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (answer := self.request(method, path, body)).status == 429 and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+        """The answer's JSON. Raises ApiError."""
+        answer = self.request(method, path, body)
         if answer.status >= 300:
             raise ApiError(f"{method} {path}: the API says {answer.status}: {answer.body}")
         return answer.body

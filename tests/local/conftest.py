@@ -1,6 +1,7 @@
 """One embedded AWS for all tests of this folder with the stacks deployed into it once, and a maker of the tiny things that
 tests need in it."""
 
+import http.client
 import io
 import itertools
 import json
@@ -41,11 +42,38 @@ def provider_source():
 
 @pytest.fixture(scope="session")
 def deployment(aws, provider_source):
-    """All stacks, deployed by the real Terraform; files fan out as early as may be (E12)."""
-    deployed = Deployment(aws, provider_source, settings={"ETL_FAN_OUT_BYTES": str(128 << 20)})
+    """All stacks, deployed by the real Terraform; files fan out as early as may be (E12), links expire as early (P1b)."""
+    settings = {"ETL_FAN_OUT_BYTES": str(128 << 20), "PET_LINK_SECONDS": "30"}
+    deployed = Deployment(aws, provider_source, settings=settings)
     deployed.deploy()
     yield deployed
     deployed.remove_files()  # the emulator, and all in it, goes with the `aws` fixture
+
+
+@contextmanager
+def quick_waits(aws):
+    """The waits between Step Functions' retries, minutes together, take a hundredth of their time."""
+
+    def scale(factor: float) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+        connection.request("POST", "/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}))
+        assert b"_SFN_WAIT_SCALE" in connection.getresponse().read()
+        connection.close()
+
+    scale(0.01)
+    yield
+    scale(1)
+
+
+@pytest.fixture(scope="session")
+def send(aws):
+    """Send an event to the default bus as if it came from an AWS service."""
+
+    def put(source: str, kind: str, detail: dict, times: int = 1, **more) -> None:
+        entry = {"Source": f"injected:aws.{source}", "DetailType": kind, "Detail": json.dumps(detail), **more}
+        assert aws.client("events").put_events(Entries=[entry] * times)["FailedEntryCount"] == 0
+
+    return put
 
 
 @pytest.fixture

@@ -469,6 +469,7 @@ GOOD = {
 }
 BAD = {
     "list fails": ({("", True): (502, {})}, "GET /images: expected 200 , came 502"),
+    "refused, but not by the key": ({("", False): (403, {"code": "blocked"})}, "came 403 blocked"),
     "anybody may list": ({("", False): (200, {})}, "GET /images without a key: expected 403"),
     "missing is an error": (
         {("/00000000-0000-0000-0000-000000000000", True): (500, {"code": "internal_error"})}, "came 500 internal_error",

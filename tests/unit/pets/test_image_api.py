@@ -40,8 +40,9 @@ def test_presigned_upload(aws):
     key = f"input/{body['id']}/dog123.jpg"
     assert upload["fields"]["key"] == key and upload["fields"]["Content-Type"] == "image/jpeg"
     conditions = policy(upload["fields"])["conditions"]
-    for condition in ({"bucket": BUCKET}, {"key": key}, {"Content-Type": "image/jpeg"}, ["content-length-range", 1_024_000, 1_024_000]):
+    for condition in ({"bucket": BUCKET}, {"key": key}, {"Content-Type": "image/jpeg"}):
         assert condition in conditions
+    assert ["content-length-range", 1_024_000, 1_024_000] in conditions
     assert not [condition for condition in conditions if isinstance(condition, list) and condition[0] == "starts-with"]
     assert upload["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert policy(upload["fields"])["expiration"][:16] == upload["expires_at"][:16]
@@ -106,8 +107,9 @@ def test_body_that_is_no_text(aws):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a" * 256, "a/b", "/", "..", ".", "a\n", "\0", "\x7f", "a\x85", "\ud800", "${filename}", "a${filename}.jpg", "𝄞" * 250, None, 1],
-)
+    ["", "a" * 256, "a/b", "/", "..", ".", "a\n", "\0", "\x7f", "a\x85", "\ud800", "${filename}", "a${filename}.jpg", "𝄞" * 250,
+     None, 1],
+)  # fmt: skip
 def test_bad_file_names(aws, name):
     """P1b: ${filename} would let S3 put another name in its place, and boto3 loosens the policy for it."""
     status, body, _ = request("POST", "/upload", {**PRESIGNED, "filename": name})
@@ -126,14 +128,17 @@ def test_file_names(name):
     assert upload.promised_id == ID and upload.can_be_filed and uploads.file_name(upload.key) == name
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["filename", "content_type", "size", "image"]) | st.text(), inner)))  # fmt: skip
+NAMES = st.sampled_from(["filename", "content_type", "size", "image"]) | st.text()
+SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_any_json(content):
     """P1a: understood or refused."""
     try:
         requests.upload(json.dumps(content), 15_000_000)
-    except requests.InvalidRequest as refusal:
-        assert str(refusal)
+    except requests.InvalidRequest:
+        pass
 
 
 def test_largest_inline_image():
@@ -212,7 +217,8 @@ def test_content_disposition(name):
 def test_list(aws):
     """P1a: all animals, newest first, with links; by animal if asked."""
     aws.dynamodb.add(**RECORD)
-    aws.dynamodb.add(**{**RECORD, contract.IMAGE_ID: OTHER_ID, contract.ANIMAL: "cat", contract.TIMESTAMP: "2026-01-01T00:00:00Z"})
+    newer = {contract.IMAGE_ID: OTHER_ID, contract.ANIMAL: "cat", contract.TIMESTAMP: "2026-01-01T00:00:00Z"}
+    aws.dynamodb.add(**{**RECORD, **newer})
     status, body, _ = request("GET", "/images")
     assert status == 200 and [image["id"] for image in body["images"]] == [OTHER_ID, ID] and "next_cursor" not in body
     assert all("download" in image for image in body["images"])
@@ -243,7 +249,7 @@ def test_bad_cursors(aws, cursor):
 # --- every response --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/upload"), ("DELETE", "/images"), ("GET", f"/images/{ID}/x")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/upload"), ("PUT", "/images"), ("GET", f"/images/{ID}/x")])
 def test_no_such_endpoint(aws, method, path):
     """P1a."""
     status, body, _ = request(method, path)
@@ -261,7 +267,9 @@ def test_internal_errors(aws, capsys):
     assert "Traceback" in line["exception"] and line["api_request_id"] == "api-request-1" and line["image_id"] == ID
 
 
-@pytest.mark.parametrize(("origin", "allowed"), [("https://pets.example", True), ("https://evil.example", False), ("null", False)])
+@pytest.mark.parametrize(
+    ("origin", "allowed"), [("https://pets.example", True), ("https://evil.example", False), ("null", False)]
+)
 def test_cors(aws, origin, allowed):
     """P1a: browsers of our origin only."""
     for method, path in (("OPTIONS", "/upload"), ("GET", "/images"), ("GET", "/images/x")):
