@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdktf import App
 
+from ingestion_stack import IngestionStack
 from pet_detector_stack import PetDetectorStack
 from settings import SettingsError, load, read_context
 from state_backend_stack import StateBackendStack
@@ -27,6 +28,7 @@ def main() -> None:
     StateBackendStack(app, "state-backend", settings=settings.state_backend)
     TapStack(app, "tap", settings=settings.tap)
     PetDetectorStack(app, "pet-detector", settings=settings.pet_detector)
+    IngestionStack(app, "ingestion", settings=settings.ingestion)
     app.synth()
 
 

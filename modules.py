@@ -30,10 +30,12 @@ import jsii
 from cdktf import (
     Aspects,
     AssetType,
+    Fn,
     IAspect,
     LocalBackend,
     S3Backend,
     TerraformAsset,
+    TerraformDataSource,
     TerraformOutput,
     TerraformProvider,
     TerraformResource,
@@ -57,6 +59,7 @@ from cdktf_cdktf_provider_aws import (
     iam_role_policy,
     kms_alias,
     kms_key,
+    lambda_event_source_mapping,
     lambda_function,
     lambda_permission,
     opensearchserverless_access_policy,
@@ -80,6 +83,7 @@ from cdktf_cdktf_provider_aws import (
     sns_topic_subscription,
     sqs_queue,
     sqs_queue_policy,
+    ssm_parameter,
 )
 from constructs import Construct, IConstruct
 
@@ -97,20 +101,58 @@ CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.
 # --- Stacks ---------------------------------------------------------------------------------------------------------
 
 
-class AwsStack(TerraformStack):
-    """A stack with its AWS provider, its remote state and its tags (C3, C6).
+def name_of_part(base: str, part: str) -> str:
+    """What belongs to ``base`` is called so: ``a-b`` has ``a-b-dlq``, ``a-b-prod`` has ``a-b-dlq-prod``."""
+    stem = base.removesuffix("-prod")
+    return f"{stem}-{part}{base[len(stem):]}"
 
-    Constructs ask it for names, ARNs and the retention of data, so that no construct is told twice.
-    """
+
+class Place:
+    """Where constructs stand: one environment in one region of one account. Asked for names, ARNs and the retention of data, so
+    that no construct is told twice."""
+
+    settings: CommonSettings
+    region: str
+    account_id: str
+    partition: str
+
+    @staticmethod
+    def of(construct: IConstruct) -> Place:
+        """The nearest one around a construct: a Region, or the stack. Raises TypeError outside an AwsStack."""
+        for scope in reversed(construct.node.scopes):
+            if isinstance(scope, Place):
+                return scope
+        raise TypeError(f"{construct.node.path}: these constructs need an AwsStack around them")
+
+    def name(self, base: str, limit: int = 64) -> str:
+        """``base`` as this environment calls it, in at most ``limit`` characters (C5c)."""
+        return self.settings.name(base, limit)
+
+    def global_name(self, base: str, limit: int = 64) -> str:
+        """The same for what every region of the account sees, such as roles."""
+        return self.name(base, limit)
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of this account and region, built from its name."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def console_url(self, page: str, fragment: str) -> str:
+        """A page of the AWS console in this region, such as ``cloudwatch/home`` and what follows its ``#``."""
+        domain = next((domain for start, domain in CONSOLES.items() if self.region.startswith(start)), "console.aws.amazon.com")
+        return f"https://{self.region}.{domain}/{page}?region={self.region}#{fragment}"
+
+
+class AwsStack(TerraformStack, Place):
+    """A stack with its AWS provider, its remote state and its tags (C3, C6)."""
 
     def __init__(self, scope: Construct, id_: str, *, settings: CommonSettings, project: str, remote_state: bool = True) -> None:
         """``project`` is the value of the tag ``Project``; ``remote_state`` False keeps the state in a local file."""
         super().__init__(scope, id_)
         self.settings = settings
         self.region = settings.aws_region
+        self._path_style = settings.s3_use_path_style or None
         self._providers: dict[str, TerraformProvider] = {}
-        path_style = settings.s3_use_path_style or None
-        provider.AwsProvider(self, "aws", region=self.region, s3_use_path_style=path_style)
+        provider.AwsProvider(self, "aws", region=self.region, s3_use_path_style=self._path_style)
         if remote_state:
             backend = S3Backend(
                 self,
@@ -120,7 +162,7 @@ class AwsStack(TerraformStack):
                 dynamodb_table=settings.state_lock_table,
                 encrypt=True,
             )
-            if path_style:
+            if self._path_style:
                 backend.add_override("use_path_style", True)
         else:
             # Where CDKTF itself would put it: in the folder from which the app runs, outside of what synthesis replaces.
@@ -139,22 +181,6 @@ class AwsStack(TerraformStack):
             )
         )
 
-    @staticmethod
-    def of_construct(construct: IConstruct) -> AwsStack:
-        """The stack a construct stands in. Raises TypeError outside an AwsStack."""
-        stack = TerraformStack.of(construct)
-        if not isinstance(stack, AwsStack):
-            raise TypeError(f"{construct.node.path}: these constructs need an AwsStack, not a {type(stack).__name__}")
-        return stack
-
-    def name(self, base: str, limit: int = 64) -> str:
-        """``base`` as this environment calls it, in at most ``limit`` characters (C5c)."""
-        return self.settings.name(base, limit)
-
-    def arn(self, service: str, resource: str) -> str:
-        """The ARN of a resource of this account and region, built from its name."""
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
-
     @cached_property
     def deployer_arn(self) -> str:
         """The ARN of whoever deploys: of the role itself where a session of a role does."""
@@ -164,9 +190,8 @@ class AwsStack(TerraformStack):
         """The AWS provider of another region; None, which means the stack's own, for its own region."""
         if region != self.region and region not in self._providers:
             alias = region.replace("-", "_")
-            path_style = self.settings.s3_use_path_style or None
             self._providers[region] = provider.AwsProvider(
-                self, f"aws_{alias}", alias=alias, region=region, s3_use_path_style=path_style
+                self, f"aws_{alias}", alias=alias, region=region, s3_use_path_style=self._path_style
             )
         return self._providers.get(region)
 
@@ -174,10 +199,35 @@ class AwsStack(TerraformStack):
         """An output of the stack: an interface, so its name is exactly ``name`` (C11)."""
         TerraformOutput(self, name, value=value, description=description)
 
-    def console_url(self, page: str, fragment: str) -> str:
-        """A page of the AWS console in this stack's region, such as ``cloudwatch/home`` and what follows its ``#``."""
-        domain = next((domain for start, domain in CONSOLES.items() if self.region.startswith(start)), "console.aws.amazon.com")
-        return f"https://{self.region}.{domain}/{page}?region={self.region}#{fragment}"
+
+class Region(Construct, Place):
+    """A region of a stack: what stands below it, stands there. Names that the whole account sees carry the region."""
+
+    def __init__(self, scope: Construct, id_: str, *, region: str) -> None:
+        super().__init__(scope, id_)
+        stack = TerraformStack.of(self)
+        assert isinstance(stack, AwsStack), f"{self.node.path}: a region needs an AwsStack around it"
+        self.settings = stack.settings
+        self.region = region
+        self.account_id = stack.account_id
+        self.partition = stack.partition
+        if other := stack.provider_of(region):
+            Aspects.of(self).add(_Provider(other))
+
+    def global_name(self, base: str, limit: int = 64) -> str:
+        return self.name(name_of_part(base, self.region), limit)
+
+
+@jsii.implements(IAspect)
+class _Provider:
+    """Has every resource made by one provider."""
+
+    def __init__(self, other: TerraformProvider) -> None:
+        self._provider = other
+
+    def visit(self, node: IConstruct) -> None:
+        if isinstance(node, TerraformResource | TerraformDataSource):
+            node.provider = self._provider
 
 
 @jsii.implements(IAspect)
@@ -255,13 +305,13 @@ class Role(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, service: str, description: str) -> None:
         """``service`` is the principal, such as ``lambda.amazonaws.com``. Names: 64 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
+        place = Place.of(self)
         trust = PolicyDocument(self, "trust")
         # Lambda alone sends no aws:SourceAccount when it assumes an execution role; every other service must act for
         # this account (the confused deputy, IAM user guide). Whether these two send it, their user guides leave open.
         unsure = ("apigateway.amazonaws.com", "cloudtrail.amazonaws.com")
         test = "StringEqualsIfExists" if service in unsure else "StringEquals"
-        own_account = Condition(test=test, variable="aws:SourceAccount", values=[stack.account_id])
+        own_account = Condition(test=test, variable="aws:SourceAccount", values=[place.account_id])
         trust._add(
             Statement(
                 sid="Assume",
@@ -273,10 +323,10 @@ class Role(Construct):
             )
         )
         self.role = iam_role.IamRole(
-            self, "role", name=stack.name(name), description=description, assume_role_policy=trust.json
+            self, "role", name=place.global_name(name), description=description, assume_role_policy=trust.json
         )
         self.arn = self.role.arn
-        self.arn_by_name = f"arn:{stack.partition}:iam::{stack.account_id}:role/{stack.name(name)}"
+        self.arn_by_name = f"arn:{place.partition}:iam::{place.account_id}:role/{place.global_name(name)}"
         self._policies: dict[str, PolicyDocument] = {}
         self._attachments: dict[str, iam_role_policy.IamRolePolicy] = {}
 
@@ -348,11 +398,13 @@ class Alarm(Construct):
         period_seconds: int,
         of_periods: int,
         label: str,
+        missing_is_alarm: bool = False,
     ) -> None:
         """In alarm when ``expression`` is strictly above ``above`` in any of the latest ``of_periods`` periods, since metrics
-        come late. ``description`` names the command that answers it (E10)."""
+        come late. ``description`` names the command that answers it (E10). ``missing_is_alarm`` is for a sign of life: no data is
+        an alarm, too."""
         super().__init__(scope, id_)
-        self.name = AwsStack.of_construct(self).name(name, 255)
+        self.name = Place.of(self).name(name, 255)
         query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
         metric = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQueryMetric
         cloudwatch_metric_alarm.CloudwatchMetricAlarm(
@@ -364,7 +416,7 @@ class Alarm(Construct):
             threshold=float(above),
             evaluation_periods=of_periods,
             datapoints_to_alarm=1,
-            treat_missing_data="notBreaching",
+            treat_missing_data="breaching" if missing_is_alarm else "notBreaching",
             alarm_actions=[topic.arn],
             ok_actions=[topic.arn],
             metric_query=[
@@ -395,8 +447,8 @@ class Dashboard(Construct):
         self, scope: Construct, id_: str, *, name: str, rows: Sequence[Sequence[tuple[str, Sequence[Metric]]]]
     ) -> None:
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name, 255)
+        place = Place.of(self)
+        full_name = place.global_name(name, 255)
         widgets = []
         for y, row in enumerate(rows):
             width = self._WIDTH // len(row)
@@ -410,7 +462,7 @@ class Dashboard(Construct):
                         "height": self._HEIGHT,
                         "properties": {
                             "title": title,
-                            "region": stack.region,
+                            "region": place.region,
                             "period": 300,
                             "view": "timeSeries",
                             "metrics": [
@@ -427,7 +479,7 @@ class Dashboard(Construct):
         cloudwatch_dashboard.CloudwatchDashboard(
             self, "dashboard", dashboard_name=full_name, dashboard_body=json.dumps({"widgets": widgets})
         )
-        self.url = stack.console_url("cloudwatch/home", f"dashboards/dashboard/{full_name}")
+        self.url = place.console_url("cloudwatch/home", f"dashboards/dashboard/{full_name}")
 
 
 class LogGroup(Construct):
@@ -435,12 +487,17 @@ class LogGroup(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, name: str) -> None:
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
+        place = Place.of(self)
         self.group = cloudwatch_log_group.CloudwatchLogGroup(
-            self, "group", name=name, retention_in_days=stack.settings.log_retention_days
+            self, "group", name=name, retention_in_days=place.settings.log_retention_days
         )
         self.name = name
-        self.streams_arn = stack.arn("logs", f"log-group:{name}:*")
+        self._arn = place.arn("logs", f"log-group:{name}")
+        self.streams_arn = f"{self._arn}:*"
+
+    def grant_create(self, role: Role) -> None:
+        """Make the group again, if somebody has deleted it; without retention, until the next apply."""
+        role.allow_runtime("LogGroup", ["logs:CreateLogGroup"], [self._arn])
 
 
 class LogMetric(Construct):
@@ -452,7 +509,7 @@ class LogMetric(Construct):
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
             self,
             "filter",
-            name=AwsStack.of_construct(self).name(f"{namespace}-{name}", 512),
+            name=Place.of(self).name(f"{namespace}-{name}", 512),
             log_group_name=group.group.name,
             pattern=pattern,
             metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
@@ -470,7 +527,7 @@ class LogsQuery(Construct):
         cloudwatch_query_definition.CloudwatchQueryDefinition(
             self,
             "query",
-            name=AwsStack.of_construct(self).name(name, 255),
+            name=Place.of(self).name(name, 255),
             log_group_names=[group.name for group in groups],
             query_string=query,
         )
@@ -489,9 +546,9 @@ class Topic(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, emails: Sequence[str] = ()) -> None:
         """Topic names: 256 characters. Each address of ``emails`` must confirm its subscription once."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name, 256)
-        own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id])
+        place = Place.of(self)
+        full_name = place.name(name, 256)
+        own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[place.account_id])
         alarms = Principals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
 
         self._key_policy = PolicyDocument(self, "key_policy")
@@ -501,7 +558,7 @@ class Topic(Construct):
             "AccountAdministersAndDelegates",
             KEY_ADMINISTRATION,
             ["*"],
-            principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
+            principals=Principals(type="AWS", identifiers=[f"arn:{place.partition}:iam::{place.account_id}:root"]),
         )
         self._key_policy.allow(
             "AlarmsEncrypt", ["kms:Decrypt", "kms:GenerateDataKey"], ["*"], principals=alarms, conditions=[own_account]
@@ -518,7 +575,7 @@ class Topic(Construct):
 
         self._topic = sns_topic.SnsTopic(self, "topic", name=full_name, kms_master_key_id=self._key.arn)
         self.name = full_name
-        self.arn = stack.arn("sns", full_name)
+        self.arn = place.arn("sns", full_name)
         self._policy = PolicyDocument(self, "policy")
         self._policy.allow("AlarmsPublish", ["sns:Publish"], [self.arn], principals=alarms, conditions=[own_account])
         self._policy.deny_without_tls(["sns:Publish"], [self.arn])
@@ -542,14 +599,14 @@ class Topic(Construct):
         """Let this account's budgets publish (Cost Management user guide, "Creating an Amazon SNS topic for budget
         notifications"). Returns what must stand before a budget names the topic."""
         if not self._takes_budgets:
-            stack = AwsStack.of_construct(self)
+            place = Place.of(self)
             budgets = Principals(type="Service", identifiers=["budgets.amazonaws.com"])
             own_budgets = [
-                Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id]),
+                Condition(test="StringEquals", variable="aws:SourceAccount", values=[place.account_id]),
                 Condition(
                     test="ArnLike",
                     variable="aws:SourceArn",
-                    values=[f"arn:{stack.partition}:budgets::{stack.account_id}:*"],
+                    values=[f"arn:{place.partition}:budgets::{place.account_id}:*"],
                 ),
             ]
             self._policy.allow("BudgetsPublish", ["sns:Publish"], [self.arn], principals=budgets, conditions=own_budgets)
@@ -590,9 +647,9 @@ class DeadLetterQueue(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, of: str, topic: Topic) -> None:
         """``of`` says in words whose dead letters these are. Queue names: 80 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name, 80)
-        self.arn = stack.arn("sqs", full_name)
+        place = Place.of(self)
+        full_name = place.name(name, 80)
+        self.arn = place.arn("sqs", full_name)
         self.name = full_name
         self.queue = sqs_queue.SqsQueue(
             self, "queue", name=full_name, message_retention_seconds=14 * DAY, sqs_managed_sse_enabled=True
@@ -607,8 +664,8 @@ class DeadLetterQueue(Construct):
         Alarm(
             self,
             "alarm",
-            name=f"{name}-not-empty",
-            description=f"Events of {of} could not be delivered. Look: aws sqs receive-message --region {stack.region} "
+            name=name_of_part(name, "not-empty"),
+            description=f"Events of {of} could not be delivered. Look: aws sqs receive-message --region {place.region} "
             f"--max-number-of-messages 10 --queue-url {self.queue.url}",
             expression="depth",
             metrics=[self.depth],
@@ -668,10 +725,10 @@ class Bucket(Construct):
     ) -> None:
         """``name`` is final, since bucket names are global. ``access_logs`` None is for a log bucket itself."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        keep = stack.settings.keeps_data
+        place = Place.of(self)
+        keep = place.settings.keeps_data
         self.name = name
-        self.arn = f"arn:{stack.partition}:s3:::{name}"
+        self.arn = f"arn:{place.partition}:s3:::{name}"
         self._bucket = s3_bucket.S3Bucket(
             self,
             "bucket",
@@ -769,17 +826,26 @@ class Bucket(Construct):
         """With it a missing object is 404; without it 403, as if it were denied."""
         role.allow("MissingIsNotDenied", ["s3:ListBucket"], [self.arn])
 
-    def notify(self, function: Function, *, prefix: str, after: Sequence[TerraformResource] = ()) -> None:
-        """Invoke ``function`` for every object created under ``prefix``; ``after`` must stand before the first event.
+    def notify(
+        self,
+        function: Function,
+        *,
+        prefix: str | None = None,
+        suffixes: Sequence[str | None] = (None,),
+        after: Sequence[TerraformResource] = (),
+    ) -> None:
+        """Invoke ``function`` for every object created under ``prefix`` whose name ends in one of ``suffixes``, if given;
+        ``after`` must stand before the first event.
 
         Without versioning an event's version id would be ``null`` and every replacement look like a duplicate.
         """
-        stack = AwsStack.of_construct(self)
-        permission = function.permit("s3.amazonaws.com", source_arn=self.arn, source_account=stack.account_id)
-        self._notified.append(
+        place = Place.of(self)
+        permission = function.permit("s3.amazonaws.com", source_arn=self.arn, source_account=place.account_id)
+        self._notified += (
             s3_bucket_notification.S3BucketNotificationLambdaFunction(
-                lambda_function_arn=function.arn, events=["s3:ObjectCreated:*"], filter_prefix=prefix
+                lambda_function_arn=function.arn, events=["s3:ObjectCreated:*"], filter_prefix=prefix, filter_suffix=suffix
             )
+            for suffix in suffixes
         )
         self._notification_after(permission, *after).put_lambda_function(self._notified)
 
@@ -825,7 +891,7 @@ class AccessLogBucket(Bucket):
 
     def accept_from(self, bucket: Bucket) -> None:
         """Let S3's log delivery write the logs of one bucket of this account, under that bucket's name."""
-        account = AwsStack.of_construct(self).account_id
+        account = Place.of(self).account_id
         self.policy.allow(
             "AccessLogs" + _sid(bucket.node.id),
             ["s3:PutObject"],
@@ -892,7 +958,45 @@ class Key:
         return [self.partition] + ([self.sort] if self.sort else [])
 
 
-class Table(Construct):
+class TableGrants:
+    """What may be permitted on a table in one region, and who it is there."""
+
+    name: str
+    arn: str
+    stream_arn: str
+    _id: str
+
+    def grant_get(self, role: Role) -> None:
+        role.allow("Get" + self._id, ["dynamodb:GetItem"], [self.arn])
+
+    def grant_put(self, role: Role) -> None:
+        role.allow("Put" + self._id, ["dynamodb:PutItem"], [self.arn])
+
+    def grant_update(self, role: Role) -> None:
+        role.allow("Update" + self._id, ["dynamodb:UpdateItem"], [self.arn])
+
+    def grant_query(self, role: Role, index: str | None = None) -> None:
+        """Query the table, or one of its indexes only."""
+        resource = f"{self.arn}/index/{index}" if index else self.arn
+        role.allow("Query" + (_sid(index) if index else self._id), ["dynamodb:Query"], [resource])
+
+    def grant_stream_at_runtime(self, role: Role) -> None:
+        """Read the stream. Lambda asks for it when it is told to (Lambda developer guide, "Using Lambda with DynamoDB")."""
+        actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+        role.allow_runtime("Stream", actions, [f"{self.arn}/stream/*"])
+
+
+class Replica(TableGrants):
+    """A global table in another region than its own."""
+
+    def __init__(self, table: Table, region: str, stream_arn: str) -> None:
+        self.name = table.name
+        self.arn = table.arn.replace(f":{Place.of(table).region}:", f":{region}:")
+        self.stream_arn = stream_arn
+        self._id = table._id
+
+
+class Table(Construct, TableGrants):
     """An on-demand table, encrypted with the AWS-managed KMS key, with point-in-time recovery (E8b)."""
 
     def __init__(
@@ -905,17 +1009,24 @@ class Table(Construct):
         indexes: Mapping[str, Key] | None = None,
         stream: bool = False,
         expires_at: str | None = None,
+        replicas: Sequence[str] = (),
     ) -> None:
         """``indexes`` project every attribute; ``stream`` carries old and new images; ``expires_at`` names the attribute with
-        the epoch second after which DynamoDB removes an item. Names: 255 characters."""
+        the epoch second after which DynamoDB removes an item; ``replicas`` are other regions that hold the same table, which
+        takes a stream. Names: 255 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        keep = stack.settings.keeps_data
+        place = Place.of(self)
+        keep = place.settings.keeps_data
         indexes = indexes or {}
-        full_name = stack.name(name, 255)
+        full_name = place.name(name, 255)
         attributes = dict.fromkeys([*key.names, *(name for index in indexes.values() for name in index.names)])
         self.name = full_name
-        self.arn = stack.arn("dynamodb", f"table/{full_name}")
+        self.arn = place.arn("dynamodb", f"table/{full_name}")
+        self._id = _sid(self.node.id)
+        self._replicas = [
+            dynamodb_table.DynamodbTableReplica(region_name=region, point_in_time_recovery=True, propagate_tags=True)
+            for region in replicas
+        ]
         self.table = dynamodb_table.DynamodbTable(
             self,
             "table",
@@ -935,24 +1046,40 @@ class Table(Construct):
             point_in_time_recovery=dynamodb_table.DynamodbTablePointInTimeRecovery(enabled=True),
             stream_enabled=True if stream else None,
             stream_view_type="NEW_AND_OLD_IMAGES" if stream else None,
+            replica=self._replicas or None,
             ttl=dynamodb_table.DynamodbTableTtl(attribute_name=expires_at, enabled=True) if expires_at else None,
             deletion_protection_enabled=keep,
             lifecycle=TerraformResourceLifecycle(prevent_destroy=True) if keep else None,
         )
+        self.stream_arn = self.table.stream_arn
 
-    def grant_put(self, role: Role) -> None:
-        role.allow("Put" + _sid(self.node.id), ["dynamodb:PutItem"], [self.arn])
+    def replica(self, region: str) -> Replica:
+        """The table in another of its regions."""
+        replicas = {each.region_name: number for number, each in enumerate(self._replicas)}
+        # In Terraform replicas are a set, which tolist sorts by region, their first attribute that differs.
+        number = sorted(replicas).index(region)
+        return Replica(self, region, Fn.lookup(Fn.element(Fn.tolist(self.table.replica), number), "stream_arn", ""))
 
-    def grant_update(self, role: Role) -> None:
-        role.allow("Update" + _sid(self.node.id), ["dynamodb:UpdateItem"], [self.arn])
 
-    def grant_get(self, role: Role) -> None:
-        role.allow("Get" + _sid(self.node.id), ["dynamodb:GetItem"], [self.arn])
+# --- Systems Manager ------------------------------------------------------------------------------------------------
 
-    def grant_query(self, role: Role, index: str | None = None) -> None:
-        """Query the table, or one of its indexes only."""
-        resource = f"{self.arn}/index/{index}" if index else self.arn
-        role.allow("Query" + _sid(index or self.node.id), ["dynamodb:Query"], [resource])
+
+class Parameter(Construct):
+    """A parameter of Systems Manager that others change: Terraform gives it its first value, and leaves it alone from then on."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, description: str, initial: str) -> None:
+        """No secret: whoever may read parameters reads it. Names: 512 characters."""
+        super().__init__(scope, id_)
+        self.name = name
+        ssm_parameter.SsmParameter(
+            self,
+            "parameter",
+            name=name,
+            description=description,
+            type="String",
+            value=initial,
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["value"]),
+        )
 
 
 # --- OpenSearch Serverless ------------------------------------------------------------------------------------------
@@ -980,9 +1107,9 @@ class SearchCollection(Construct):
         False halves what the idle collection costs and stores in one availability zone. Names: 32 characters.
         """
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        keep = stack.settings.keeps_data
-        self.name = stack.name(name, 32)
+        place = Place.of(self)
+        keep = place.settings.keeps_data
+        self.name = place.name(name, 32)
         resource = [f"collection/{self.name}"]
         encryption = opensearchserverless_security_policy.OpensearchserverlessSecurityPolicy(
             self,
@@ -1104,13 +1231,14 @@ class Function(Construct):
         machine that calls the function says all; ``versions`` publishes one at every change, for an alias to point at.
         Names: 64 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name)
+        place = Place.of(self)
+        full_name = place.name(name)
+        self.base_name = name
         self.name = full_name
-        self.arn = stack.arn("lambda", f"function:{full_name}")
+        self.arn = place.arn("lambda", f"function:{full_name}")
         self.log_group = LogGroup(self, "logs", name=f"/aws/lambda/{full_name}")
         self.dead_letters = DeadLetterQueue(
-            self, "dead_letters", name=f"{name}-dlq", of=f"the function {full_name}", topic=topic
+            self, "dead_letters", name=name_of_part(name, "dlq"), of=f"the function {full_name}", topic=topic
         )
         self.role = Role(
             self, "role", name=name, service="lambda.amazonaws.com", description=f"Runs the function {full_name}"
@@ -1160,9 +1288,9 @@ class Function(Construct):
         Alarm(
             self,
             "error_rate",
-            name=f"{name}-error-rate",
+            name=name_of_part(name, "error-rate"),
             description=f"More than {error_rate_percent} % of the invocations of {full_name} fail. Look: aws logs tail "
-            f"{self.log_group.name} --region {stack.region} --since 1h --filter-pattern '?ERROR ?\"timed out\" ?exited'",
+            f"{self.log_group.name} --region {place.region} --since 1h --filter-pattern '?ERROR ?\"timed out\" ?exited'",
             expression="IF(invocations > 0, 100 * errors / invocations, 0)",
             metrics=[self.errors, self.invocations],
             topic=topic,
@@ -1193,6 +1321,43 @@ class Function(Construct):
 
 
 X_RAY_WRITE = ("xray:PutTelemetryRecords", "xray:PutTraceSegments")
+
+
+class StreamMapping(Construct):
+    """Hands a table's stream to a function: what it reports as failed is tried again alone, then waits in a queue (R5)."""
+
+    def __init__(
+        self, scope: Construct, id_: str, *, table: TableGrants, function: Function, topic: Topic, pattern: Mapping[str, Any]
+    ) -> None:
+        """``pattern`` filters the stream's records. What waits in the queue is where a record stands in the stream, which keeps
+        it for 24 hours."""
+        super().__init__(scope, id_)
+        self.dead_letters = DeadLetterQueue(
+            self, "dead_letters", name=name_of_part(function.base_name, "stream-dlq"), of=f"the stream of {table.name}", topic=topic
+        )
+        table.grant_stream_at_runtime(function.role)
+        self.dead_letters.grant_send_at_runtime(function.role)
+        of = lambda_event_source_mapping
+        self.mapping = of.LambdaEventSourceMapping(
+            self,
+            "mapping",
+            function_name=function.arn,
+            event_source_arn=table.stream_arn,
+            starting_position="TRIM_HORIZON",
+            batch_size=100,
+            maximum_batching_window_in_seconds=1,
+            maximum_retry_attempts=5,
+            maximum_record_age_in_seconds=6 * 3600,
+            bisect_batch_on_function_error=True,
+            function_response_types=["ReportBatchItemFailures"],
+            destination_config=of.LambdaEventSourceMappingDestinationConfig(
+                on_failure=of.LambdaEventSourceMappingDestinationConfigOnFailure(destination_arn=self.dead_letters.arn)
+            ),
+            filter_criteria=of.LambdaEventSourceMappingFilterCriteria(
+                filter=[of.LambdaEventSourceMappingFilterCriteriaFilter(pattern=json.dumps(pattern))]
+            ),
+            depends_on=[function.function, self.dead_letters.queue, *function.role.runtime],
+        )
 
 
 # --- Step Functions and EventBridge ---------------------------------------------------------------------------------
@@ -1230,10 +1395,10 @@ class StateMachine(Construct):
         Names: 80 characters. The ARN is built from the name, so that a function the machine calls may know it.
         """
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name, 80)
+        place = Place.of(self)
+        full_name = place.name(name, 80)
         self.name = full_name
-        self.arn = self.arn_of(stack, name)
+        self.arn = self.arn_of(place, name)
         # Log delivery writes one shared resource policy, and only this prefix keeps it from growing past its limit
         # (Step Functions developer guide, "Logging using CloudWatch Logs").
         self.log_group = LogGroup(self, "logs", name=f"/aws/vendedlogs/states/{full_name}")
@@ -1265,9 +1430,9 @@ class StateMachine(Construct):
         self.alarm = Alarm(
             self,
             "not_succeeded",
-            name=f"{name}-executions-failed",
+            name=name_of_part(name, "executions-failed"),
             description=f"Executions of {full_name} failed, timed out or were aborted. Look: aws stepfunctions "
-            f"list-executions --region {stack.region} --state-machine-arn {self.arn} --status-filter FAILED "
+            f"list-executions --region {place.region} --state-machine-arn {self.arn} --status-filter FAILED "
             f"(or TIMED_OUT, ABORTED){advice}",
             # "+" takes a missing value for 0. FILL would do so for the latest minute for ever, if metrics come late (CloudWatch
             # user guide, "Using math expressions").
@@ -1281,9 +1446,9 @@ class StateMachine(Construct):
         )
 
     @staticmethod
-    def arn_of(stack: AwsStack, name: str) -> str:
+    def arn_of(place: Place, name: str) -> str:
         """The ARN of the machine that is, or will be, called ``name``: breaks the cycle machine ↔ function."""
-        return stack.arn("states", f"stateMachine:{stack.name(name, 80)}")
+        return place.arn("states", f"stateMachine:{place.name(name, 80)}")
 
     def grant_start(self, role: Role) -> None:
         role.allow("Start" + _sid(self.node.id), ["states:StartExecution"], [self.arn])
@@ -1332,16 +1497,22 @@ class EventRule(Construct):
     ) -> None:
         """``pattern`` is matched on the default event bus. Names: 64 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name)
-        rule_arn = stack.arn("events", f"rule/{full_name}")
+        place = Place.of(self)
+        full_name = place.name(name)
+        rule_arn = place.arn("events", f"rule/{full_name}")
         rule = cloudwatch_event_rule.CloudwatchEventRule(
             self, "rule", name=full_name, description=description, event_pattern=json.dumps(pattern)
         )
-        self.dead_letters = DeadLetterQueue(self, "dead_letters", name=f"{name}-dlq", of=f"the rule {full_name}", topic=topic)
+        self.dead_letters = DeadLetterQueue(
+            self, "dead_letters", name=name_of_part(name, "dlq"), of=f"the rule {full_name}", topic=topic
+        )
         self.dead_letters.accept_from_rule(rule_arn)
         role = Role(
-            self, "role", name=f"{name}-rule", service="events.amazonaws.com", description=f"Delivers for the rule {full_name}"
+            self,
+            "role",
+            name=name_of_part(name, "rule"),
+            service="events.amazonaws.com",
+            description=f"Delivers for the rule {full_name}",
         )
         target.grant_start(role)
         self.target = cloudwatch_event_target.CloudwatchEventTarget(
@@ -1355,6 +1526,35 @@ class EventRule(Construct):
                 maximum_event_age_in_seconds=DAY, maximum_retry_attempts=185
             ),
             depends_on=[self.dead_letters.queue, *role.policies],  # the queue's creation also gives IAM time to spread the role
+        )
+
+
+class Schedule(Construct):
+    """An EventBridge rule that invokes a function again and again."""
+
+    def __init__(self, scope: Construct, id_: str, *, name: str, description: str, rate: str, target: Function) -> None:
+        """``rate`` as EventBridge writes it, such as ``1 minute``. The function's own dead-letter queue takes what fails, and
+        the next beat comes anyway: nothing is tried again for long. Names: 64 characters."""
+        super().__init__(scope, id_)
+        place = Place.of(self)
+        full_name = place.name(name)
+        rule = cloudwatch_event_rule.CloudwatchEventRule(
+            self, "rule", name=full_name, description=description, schedule_expression=f"rate({rate})"
+        )
+        permission = target.permit(
+            "events.amazonaws.com", source_arn=place.arn("events", f"rule/{full_name}"), source_account=place.account_id
+        )
+        target.dead_letters.accept_from_rule(place.arn("events", f"rule/{full_name}"))
+        cloudwatch_event_target.CloudwatchEventTarget(
+            self,
+            "target",
+            rule=rule.name,
+            arn=target.arn,
+            dead_letter_config=cloudwatch_event_target.CloudwatchEventTargetDeadLetterConfig(arn=target.dead_letters.arn),
+            retry_policy=cloudwatch_event_target.CloudwatchEventTargetRetryPolicy(
+                maximum_event_age_in_seconds=60, maximum_retry_attempts=1
+            ),
+            depends_on=[permission],
         )
 
 

@@ -35,7 +35,7 @@ from cdktf_cdktf_provider_aws import (
 )
 from constructs import Construct
 
-from modules import AwsStack, LogGroup, Metric, Role
+from modules import LogGroup, Metric, Place, Region, Role
 
 JSON = "application/json"
 API_KEY_HEADER = "X-Api-Key"
@@ -96,9 +96,9 @@ class RestApi(Construct):
         ``requests_per_second`` and ``burst`` limit the whole stage. With ``domain_name`` and its certificate the API answers
         there alone, from TLS 1.2 on: API Gateway's own address negotiates TLS 1.0 too."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        self.name = stack.name(name, 255)
-        self.stage_name = stack.settings.environment_suffix
+        place = Place.of(self)
+        self.name = place.name(name, 255)
+        self.stage_name = place.settings.environment_suffix
         spec = json.loads(document.read_text(encoding="utf-8"))
         self._api = api_gateway_rest_api.ApiGatewayRestApi(
             self,
@@ -181,7 +181,7 @@ class RestApi(Construct):
     @property
     def source_arn(self) -> str:
         """Any operation of this stage, as a function's permission names it."""
-        return AwsStack.of_construct(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
+        return Place.of(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
 
     def _paths(self, spec: Mapping[str, Any], invoke_arn: str) -> Iterator[TerraformResource]:
         resources: dict[str, str] = {"": self._api.root_resource_id}
@@ -346,7 +346,7 @@ class ApiKey(Construct):
         """AWS makes the key's value up; it stands in Terraform's state, and nowhere else: ``aws apigateway get-api-key
         --include-value`` shows it to who may."""
         super().__init__(scope, id_)
-        full_name = AwsStack.of_construct(self).name(name, 128)
+        full_name = Place.of(self).name(name, 128)
         key = api_gateway_api_key.ApiGatewayApiKey(self, "key", name=full_name, description=f"Opens {api.name}")
         of = api_gateway_usage_plan
         plan = of.ApiGatewayUsagePlan(
@@ -381,13 +381,13 @@ class ApiGatewayLogging(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, region: str) -> None:
         """``region`` is where the APIs stand."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
+        there = Region(self, "there", region=region)
         role = Role(self, "role", name=name, service="apigateway.amazonaws.com", description="API Gateway writes logs")
         # API Gateway looks for these very actions on every log group before it takes the role (API Gateway developer guide,
         # "Set up CloudWatch logging for REST APIs").
         role.allow_runtime("Logs", self._WRITE, ["*"])
         api_gateway_account.ApiGatewayAccount(
-            self, "account", cloudwatch_role_arn=role.arn, provider=stack.provider_of(region), depends_on=role.runtime
+            there, "account", cloudwatch_role_arn=role.arn, depends_on=role.runtime
         )
 
 

@@ -40,12 +40,12 @@ from modules import (
     KEY_ADMINISTRATION,
     AccessLogBucket,
     Alarm,
-    AwsStack,
     Bucket,
     Condition,
     LifecycleRule,
     LogGroup,
     Metric,
+    Place,
     PolicyDocument,
     Principals,
     Role,
@@ -74,8 +74,8 @@ class WebAcl(Construct):
         """``requests_per_five_minutes`` is the limit of each address, from 10 on. Names: 114 characters, since the log group
         must be called ``aws-waf-logs-NAME``."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        self.name = stack.name(name, 114)
+        place = Place.of(self)
+        self.name = place.name(name, 114)
         # The provider's classes take anything for a statement: its keys are Terraform's own.
         rate = {"aggregate_key_type": "IP", "evaluation_window_sec": 300, "limit": requests_per_five_minutes}
         of = wafv2_web_acl
@@ -115,7 +115,7 @@ class WebAcl(Construct):
             visibility_config=of.Wafv2WebAclVisibilityConfig(**self._visible(self.name)),
         )
         self.arn = self._acl.arn
-        dimensions = {"WebACL": self.name, "Region": stack.region, "Rule": "ALL"}
+        dimensions = {"WebACL": self.name, "Region": place.region, "Rule": "ALL"}
         self.blocked = Metric("blocked", "AWS/WAFV2", "BlockedRequests", dimensions)
         self.allowed = Metric("allowed", "AWS/WAFV2", "AllowedRequests", dimensions)
 
@@ -128,8 +128,8 @@ class WebAcl(Construct):
             [self.log_group.streams_arn],
             principals=Principals(type="Service", identifiers=["delivery.logs.amazonaws.com"]),
             conditions=[
-                Condition(test="StringEquals", variable="aws:SourceAccount", values=[stack.account_id]),
-                Condition(test="ArnLike", variable="aws:SourceArn", values=[stack.arn("logs", "*")]),
+                Condition(test="StringEquals", variable="aws:SourceAccount", values=[place.account_id]),
+                Condition(test="ArnLike", variable="aws:SourceArn", values=[place.arn("logs", "*")]),
             ],
         )
         policy = cloudwatch_log_resource_policy.CloudwatchLogResourcePolicy(
@@ -241,9 +241,9 @@ class Trail(Construct):
         recorded as well, at a price for each. ``keep_days`` counts for the bucket; what the alarms read stays as long as other
         logs. Names: 50 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        self.name = stack.name(name, 50)
-        self.arn = stack.arn("cloudtrail", f"trail/{self.name}")
+        place = Place.of(self)
+        self.name = place.name(name, 50)
+        self.arn = place.arn("cloudtrail", f"trail/{self.name}")
         by_trail: dict[str, Any] = {"principals": Principals(type="Service", identifiers=["cloudtrail.amazonaws.com"])}
         own_trail = Condition(test="StringEquals", variable="aws:SourceArn", values=[self.arn])
 
@@ -254,9 +254,10 @@ class Trail(Construct):
             "AccountAdministersAndDelegates",
             KEY_ADMINISTRATION,
             ["*"],
-            principals=Principals(type="AWS", identifiers=[f"arn:{stack.partition}:iam::{stack.account_id}:root"]),
+            principals=Principals(type="AWS", identifiers=[f"arn:{place.partition}:iam::{place.account_id}:root"]),
         )
-        encrypting = Condition(test="StringEquals", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[self.arn])
+        every_region = f"arn:{stack.partition}:cloudtrail:*:{stack.account_id}:trail/{self.name}"
+        encrypting = Condition(test="StringLike", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[every_region])
         key_policy.allow("TrailEncrypts", ["kms:GenerateDataKey"], ["*"], conditions=[own_trail, encrypting], **by_trail)
         key_policy.allow("TrailSeesItsKey", ["kms:DescribeKey"], ["*"], conditions=[own_trail], **by_trail)
         key = kms_key.KmsKey(
@@ -264,7 +265,7 @@ class Trail(Construct):
             "key",
             description=f"Encrypts the trail {self.name}",
             enable_key_rotation=True,
-            deletion_window_in_days=30 if stack.settings.keeps_data else 7,
+            deletion_window_in_days=30 if place.settings.keeps_data else 7,
             policy=key_policy.json,
         )
         kms_alias.KmsAlias(self, "key_alias", name=f"alias/{self.name}", target_key_id=key.key_id)
@@ -282,7 +283,7 @@ class Trail(Construct):
         self.bucket.policy.allow(
             "TrailWrites",
             ["s3:PutObject"],
-            [f"{self.bucket.arn}/AWSLogs/{stack.account_id}/*"],
+            [f"{self.bucket.arn}/AWSLogs/{place.account_id}/*"],
             conditions=[own_trail, Condition(test="StringEquals", variable="s3:x-amz-acl", values=["bucket-owner-full-control"])],
             **by_trail,
         )
@@ -295,11 +296,11 @@ class Trail(Construct):
             service="cloudtrail.amazonaws.com",
             description=f"Delivers the trail {self.name} to CloudWatch Logs",
         )
-        stream = f"{stack.account_id}_CloudTrail_{stack.region}*"  # the names that CloudTrail gives its streams
+        stream = f"{place.account_id}_CloudTrail_{place.region}*"  # the names that CloudTrail gives its streams
         role.allow_runtime(
             "Deliver",
             ["logs:CreateLogStream", "logs:PutLogEvents"],
-            [stack.arn("logs", f"log-group:{self.log_group.name}:log-stream:{stream}")],
+            [place.arn("logs", f"log-group:{self.log_group.name}:log-stream:{stream}")],
         )
         selector = cloudtrail.CloudtrailEventSelector(
             include_management_events=True,
@@ -329,7 +330,7 @@ class Trail(Construct):
             self._watch(name, watched, topic)
 
     def _watch(self, name: str, watched: _Watched, topic: Topic) -> None:
-        stack = AwsStack.of_construct(self)
+        place = Place.of(self)
         id_ = watched.name.replace("-", "_")
         metric = Metric("calls", f"CloudTrail/{self.name}", watched.name, {})
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
@@ -346,7 +347,7 @@ class Trail(Construct):
             self,
             id_,
             name=f"{name}-{watched.name}",
-            description=f"{watched.what}. Look: aws logs tail {self.log_group.name} --region {stack.region} --since 1h "
+            description=f"{watched.what}. Look: aws logs tail {self.log_group.name} --region {place.region} --since 1h "
             f"--filter-pattern '{watched.pattern}'",
             expression="calls",
             metrics=[metric],
@@ -371,8 +372,8 @@ class Budget(Construct):
         activated** as a cost allocation tag (Billing console, Cost allocation tags), and counts from then on; until then the
         budget stays at 0 and never alerts. Names: 100 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        self.name = stack.name(name, 100)
+        place = Place.of(self)
+        self.name = place.name(name, 100)
         accepts = topic.accept_from_budgets()
         of = budgets_budget
         of.BudgetsBudget(
@@ -439,8 +440,8 @@ class PrivateNetwork(Construct):
         """``cidr`` is split in two; AWS keeps five addresses of each half. Raises ValueError if it is not a network of /16 to
         /27. Names: 50 characters."""
         super().__init__(scope, id_)
-        stack = AwsStack.of_construct(self)
-        full_name = stack.name(name, 50)
+        place = Place.of(self)
+        full_name = place.name(name, 50)
         network = ipaddress.IPv4Network(cidr)
         if not 16 <= network.prefixlen <= 27:
             raise ValueError(f"{cidr}: a VPC of two subnets needs a prefix of /16 to /27")
@@ -505,7 +506,7 @@ class PrivateNetwork(Construct):
                         # A gateway endpoint knows no other way to name roles than everybody and a condition (VPC user guide).
                         principals=Principals(type="*", identifiers=["*"]),
                         conditions=[
-                            Condition(test="StringEquals", variable="aws:PrincipalAccount", values=[stack.account_id])
+                            Condition(test="StringEquals", variable="aws:PrincipalAccount", values=[place.account_id])
                         ],
                     )
             gateway = service in self._GATEWAYS
@@ -523,7 +524,7 @@ class PrivateNetwork(Construct):
                 self,
                 f"{service}_endpoint",
                 vpc_id=vpc_.id,
-                service_name=f"com.amazonaws.{stack.region}.{service}",
+                service_name=f"com.amazonaws.{place.region}.{service}",
                 policy=policy.json,
                 **placed,
             )

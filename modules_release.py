@@ -22,7 +22,7 @@ from cdktf_cdktf_provider_aws import (
 )
 from constructs import Construct
 
-from modules import Alarm, AwsStack, Function, Metric, Role, Topic
+from modules import Alarm, Function, Metric, Place, Role, Topic
 
 
 class LiveAlias(Construct):
@@ -65,13 +65,13 @@ class LiveAlias(Construct):
             raise ValueError(f"min_concurrency={min_concurrency}: must be 0 to max_concurrency={max_concurrency}")
         if not function.function.publish_input:
             raise ValueError(f"{function.name}: publishes no versions, which an alias needs")
-        stack = AwsStack.of_construct(self)
+        place = Place.of(self)
         self.function = function
         self.name = f"{function.name}:{self.ALIAS}"
         self.arn = f"{function.arn}:{self.ALIAS}"
         # What API Gateway calls (its developer guide, "Set up Lambda proxy integrations").
         path = f"2015-03-31/functions/{self.arn}/invocations"
-        self.invoke_arn = f"arn:{stack.partition}:apigateway:{stack.region}:lambda:path/{path}"
+        self.invoke_arn = f"arn:{place.partition}:apigateway:{place.region}:lambda:path/{path}"
         # CodeDeploy moves the alias; a plan must not move it back.
         moved = TerraformResourceLifecycle(ignore_changes=["function_version", "routing_config"])
         self.alias = lambda_alias.LambdaAlias(
@@ -91,7 +91,7 @@ class LiveAlias(Construct):
         self.release: str | None = None
         """What ``.github/scripts/release.py`` must know, as JSON; None without CodeDeploy."""
         if code_deploy:
-            self._release_by_code_deploy(stack, name, topic, alarms, configuration, error_rate_percent)
+            self._release_by_code_deploy(place, name, topic, alarms, configuration, error_rate_percent)
         if min_concurrency:
             self._keep_warm(min_concurrency, max_concurrency, utilization)
 
@@ -117,20 +117,20 @@ class LiveAlias(Construct):
 
     def _release_by_code_deploy(
         self,
-        stack: AwsStack,
+        place: Place,
         name: str,
         topic: Topic,
         alarms: Sequence[Alarm],
         configuration: str,
         error_rate_percent: Decimal,
     ) -> None:
-        full_name = stack.name(name)
+        full_name = place.name(name)
         alarm = Alarm(
             self,
             "failing",
             name=f"{name}-failing",
             description=f"More than {error_rate_percent} % of the calls of {self.name} fail. A running deployment goes back by "
-            f"itself. Look: aws logs tail {self.function.log_group.name} --region {stack.region} --since 1h "
+            f"itself. Look: aws logs tail {self.function.log_group.name} --region {place.region} --since 1h "
             "--filter-pattern '?ERROR ?\"timed out\" ?exited'",
             expression="IF(invocations > 0, 100 * errors / invocations, 0)",
             metrics=[self.errors, self.invocations],

@@ -25,6 +25,7 @@ from modules import (
     LogsQuery,
     Metric,
     NotSucceededRule,
+    Place,
     StateMachine,
     Table,
     Topic,
@@ -323,6 +324,7 @@ class PetDetector(Construct):
         stack.output("pet_state_machine_arn", pipeline.arn, "The state machine that takes one image through")
         stack.output("pet_alert_topic_arn", topic.arn, "Announces doubtful images, and alarms")
         stack.output("pet_dashboard_url", dashboard.url, "CloudWatch dashboard")
+        stack.output("pet_api_release", alias.release or "", "What .github/scripts/release.py must know; empty without CodeDeploy")
 
     def _watch(
         self, settings: PetSettings, topic: Topic, api: RestApi, bucket: Bucket, logs: AccessLogBucket
@@ -359,7 +361,7 @@ class PetDetector(Construct):
             self,
             "refused",
             name="Refused",
-            namespace=AwsStack.of_construct(self).name(NAME, 255),
+            namespace=Place.of(self).name(NAME, 255),
             group=api.access_logs,
             pattern='{ ($.status = "401") || ($.status = "403") }',
         )
@@ -397,12 +399,12 @@ class PetDetector(Construct):
                 label="requests blocked",
             )
         if settings.has_cloudtrail:
-            stack = AwsStack.of_construct(self)
+            place = Place.of(self)
             Trail(
                 self,
                 "trail",
                 name="serverlessapp-trail",
-                bucket_name=f"{stack.name('serverlessapp-trail', 50)}-{stack.account_id}",
+                bucket_name=f"{place.name('serverlessapp-trail', 50)}-{place.account_id}",
                 access_logs=logs,
                 topic=topic,
                 objects_of=bucket,

@@ -39,6 +39,9 @@ CDKTF_FLAGS = frozenset({"excludeStackIdFromLogicalIds", "allowSepCharsInLogical
 PET_REGION = "us-east-1"
 """Where the pet detector stands (C5c)."""
 
+INGESTION_REGIONS = ("us-east-1", "us-west-2")
+"""Of the regional ingestion: active, and ready to take over (section R)."""
+
 OWN_TAGS = ("Environment", "Project", "Owner")
 
 ENVIRONMENT_TITLES = {"prod": "Production", "staging": "Staging", "dev": "Development"}
@@ -100,7 +103,7 @@ PATTERNS = {
     BUCKET: "must be a bucket name: 3 to 63 small letters, digits, dots and hyphens",
     TABLE: "must be a table name: 3 to 255 letters, digits, _, . and -",
     EMAIL: "must be e-mail addresses with commas between them",
-    f"^{PET_REGION}$": f"must be {PET_REGION}: the pet detector stands there",
+    f"^{PET_REGION}$": f"must be {PET_REGION}: the pet detector and the table of the ingestion stand there",
     ORIGIN: "must be the origin of web pages, such as https://pets.example.com, or *",
     DOMAIN: "must be a domain name in small letters, such as api.example.com",
     CERTIFICATE: "must be the ARN of a certificate in us-east-1",
@@ -333,6 +336,30 @@ class PetSettings(CommonSettings):
         return self._in_earnest(self.pet_code_deploy)
 
 
+class IngestionSettings(CommonSettings):
+    """The regional ingestion: one system in a pair of regions."""
+
+    not_for_all = frozenset({"aws_region"})
+
+    aws_region: Annotated[str, Field(pattern=f"^{INGESTION_REGIONS[0]}$")] = INGESTION_REGIONS[0]
+    """Not to be moved: the table's own region."""
+    ingestion_bucket_name: BucketName | None = None
+    """Of us-east-1. Default: ``serverless-data-ingestion-prod``, by the environment's suffix. Bucket names are global: choose
+    your own."""
+    ingestion_dr_bucket_name: BucketName | None = None
+    """Of us-west-2. Default: ``serverless-data-ingestion-dr-prod``, by the environment's suffix."""
+    ingestion_alert_emails: Emails = ()
+    ingestion_object_retention_days: Annotated[int, Field(ge=1)] = 365
+    """Days that uploaded files stay (R1)."""
+    ingestion_memory_mb: Annotated[int, Field(ge=128, le=10240)] = 1024
+    ingestion_error_rate_percent: Annotated[Decimal, Field(gt=0, le=100)] = Decimal(5)
+    """A Lambda's errors / invocations over five minutes above this raises an alarm (R7). Per cent."""
+    ingestion_duration_alarm_seconds: Annotated[int, Field(ge=1, le=300)] = 240
+    """A processor that runs longer than this raises an alarm; it has 300 seconds (R2, R7)."""
+    ingestion_lag_alarm_seconds: Annotated[int, Field(ge=60)] = 300
+    """A heartbeat of the other region older than this raises an alarm (R7)."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of the whole app, one object per stack."""
@@ -340,6 +367,7 @@ class Settings:
     state_backend: StateBackendSettings
     tap: TapSettings
     pet_detector: PetSettings
+    ingestion: IngestionSettings
 
 
 def load(context: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

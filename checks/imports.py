@@ -18,12 +18,13 @@ CDK = frozenset({"cdktf", "constructs", "jsii"})
 PROVIDER = "cdktf_cdktf_provider_aws"
 
 ROOT_LAYERS: Mapping[str, frozenset[str]] = {
-    "main": frozenset({"aws_provider", "settings", "pet_detector_stack", "state_backend_stack", "tap_stack"}),
+    "main": frozenset({"aws_provider", "settings", "ingestion_stack", "pet_detector_stack", "state_backend_stack", "tap_stack"}),
     "state_backend_stack": frozenset({"modules", "modules_api", "settings"}),
     "tap_stack": frozenset({"modules", "lambda_packaging", "settings"}),
     "pet_detector_stack": frozenset(
         {"modules", "modules_api", "modules_guard", "modules_release", "lambda_packaging", "settings"}
     ),
+    "ingestion_stack": frozenset({"modules", "lambda_packaging", "settings"}),
     "modules_api": frozenset({"aws_provider", "modules", "settings"}),
     "modules_guard": frozenset({"aws_provider", "modules", "settings"}),
     "modules_release": frozenset({"aws_provider", "modules", "settings"}),
@@ -35,7 +36,7 @@ ROOT_LAYERS: Mapping[str, frozenset[str]] = {
 """What each module of the root may import from the root: ``main`` → stacks → ``modules*`` → ``modules`` → provider."""
 
 KNOW_PROVIDER = frozenset(module for module in ROOT_LAYERS if module.startswith("modules"))
-MAY_IMPORT_CDK = KNOW_PROVIDER | {"main", "pet_detector_stack", "state_backend_stack", "tap_stack"}
+MAY_IMPORT_CDK = KNOW_PROVIDER | {"main", "ingestion_stack", "pet_detector_stack", "state_backend_stack", "tap_stack"}
 """Few files know CDKTF, so that its fork stays a rename away; the provider is known to ``modules*.py`` alone."""
 
 

@@ -250,6 +250,9 @@ def test_only_this_trail_writes_its_bucket_and_uses_its_key(parts):
     }
     for each in statements:
         assert {"test": "StringEquals", "variable": "aws:SourceArn", "values": [TRAIL]} in each["condition"]
+    (encrypts,) = [each for each in statements if each["actions"] == ["kms:GenerateDataKey"]]
+    context = {"test": "StringLike", "variable": "kms:EncryptionContext:aws:cloudtrail:arn"}
+    assert {**context, "values": [TRAIL.replace("us-east-1", "*")]} in encrypts["condition"]
 
 
 def test_trails_bucket_keeps_and_is_logged(parts):

@@ -96,8 +96,8 @@ class FakeDynamoDb(Fake):
                     return False
                 continue
             name, operator, value = part.split(" ")
-            name = names[name] if name.startswith("#") else name
             assert name.lower() not in ("timestamp", "status"), "a reserved word"
+            name = names[name] if name.startswith("#") else name
             found = item.get(name)
             holds = found is not None and (found == values[value] if operator == "=" else found["S"] <= values[value]["S"])
             if not holds:

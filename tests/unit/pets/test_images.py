@@ -57,13 +57,16 @@ def test_other_files(data, says):
     assert code == "not_an_image" and says in reason
 
 
-@given(st.binary(max_size=300), st.sampled_from([b"", SIGNATURE, SIGNATURE + ihdr(80, 80), b"\xff\xd8", b"\xff\xd8" + sof(80, 80)]))
+STARTS = [b"", SIGNATURE, SIGNATURE + ihdr(80, 80), b"\xff\xd8", b"\xff\xd8" + sof(80, 80)]
+
+
+@given(st.binary(max_size=300), st.sampled_from(STARTS))
 def test_any_bytes(data, start):
     """P9: whatever comes, it is an image or a refusal."""
     try:
         assert isinstance(images.check(start + data), Facts)
-    except Refused as refused:
-        assert refused.code in contract.REFUSALS
+    except Refused:
+        refusal(start + data)  # with a code that is known
 
 
 # --- PNG -------------------------------------------------------------------------------------------------------------
@@ -71,7 +74,8 @@ def test_any_bytes(data, start):
 
 @pytest.mark.parametrize("interlace", [0, 1])
 @pytest.mark.parametrize(
-    ("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16)]
+    ("colour", "depth"),
+    [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 8), (4, 8), (4, 16), (6, 8), (6, 16)],
 )
 def test_png_of_every_kind(colour, depth, interlace):
     """P9: bit depths, colours, interlacing."""
@@ -128,7 +132,12 @@ def test_png_that_cannot_be(data):
 
 
 @pytest.mark.parametrize(
-    "data", [SIGNATURE + ihdr(80, 80) + chunk(b"IEND"), png(data=zlib.compress(rows(80, 79))), png(data=zlib.compress(rows(80, 80))[:-5])]
+    "data",
+    [
+        SIGNATURE + ihdr(80, 80) + chunk(b"IEND"),
+        png(data=zlib.compress(rows(80, 79))),
+        png(data=zlib.compress(rows(80, 80))[:-5]),
+    ],
 )
 def test_png_with_too_few_data(data):
     """P9: well-formed chunks do not make a whole picture."""

@@ -1,0 +1,1 @@
+"""The regional ingestion's functions: the same three in each region."""
