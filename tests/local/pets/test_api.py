@@ -183,7 +183,7 @@ def test_unknown_ids(pets, image_id):
     refused(pets.request("GET", f"/images/{image_id}"), 404, "image_not_found")
 
 
-@pytest.mark.parametrize("image_id", ["..", "%00", "%F0%9F%90%B1", "%2F", "%"])
+@pytest.mark.parametrize("image_id", ["..", "%00", "%F0%9F%90%B1", "%"])
 def test_what_no_id_looks_like(pets, image_id):
     """P1a: 404 too, with one code or the other."""
     answer = pets.request("GET", f"/images/{image_id}")

@@ -1,4 +1,5 @@
-"""P1a, P1b, C14: the walk-through of docs/pet-detector.md, block by block as a reader would paste it into bash."""
+"""P1a, P1b, C14: the walk-through of docs/pet-detector.md, block by block as a reader would paste it into bash; and the short
+one of docs/local.md."""
 
 import json
 import re
@@ -13,6 +14,8 @@ from local.emulator import ACCESS_KEY, ROOT, SECRET_KEY
 _SECTION = (ROOT / "docs" / "pet-detector.md").read_text(encoding="utf-8").split("\n## Walk-through\n")[1].split("\n## ")[0]
 _ON_AWS, *_BLOCKS = re.findall(r"^```sh\n(.*?)^```$", _SECTION, re.DOTALL | re.MULTILINE)
 _MARK = "<<< end of a block >>>"
+pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl on this machine")
+
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -34,7 +37,7 @@ def bash(aws, deployment, tmp_path_factory):
             ["bash", "-euo", "pipefail", "-c", commands],
             check=False,
             cwd=checkout,
-            env=aws.environment(),
+            env={**aws.environment(), "NO_PROXY": "*"},
             capture_output=True,
             text=True,
             timeout=180,
@@ -116,3 +119,13 @@ def test_the_key_can_be_had_by_the_aws_cli(bash, deployment):
     on_aws = _ON_AWS.replace("PET_API_URL", outputs["pet_api_url"]).replace("PET_API_KEY_ID", outputs["pet_api_key_id"])
     show = 'echo "$API_URL $API_KEY"\n'
     assert bash(on_aws + show) == bash(_BLOCKS[0] + show)
+
+
+def test_the_short_one_of_the_local_run(pets, bash):
+    """P1a, P1b: every block of commands but the first, which asks for address and key."""
+    document = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+    section = document.split("## The pet detector with curl\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1:]
+    told = bash(f"API={pets.url} KEY={pets.key}\n" + "".join(blocks))
+    assert len(blocks) == 3 and '"animal": "cat"' in told and '"status": "completed"' in told and "the same picture" in told
+    assert told.count('"status_path"') == 1 and '"images"' in told and '"code": "invalid_api_key"' in told
