@@ -132,6 +132,9 @@ class RestApi(Construct):
                 "document": _digest([spec, [vars(error) for error in ERRORS]]),
                 "origin": allowed_origin,
                 "integration": invoke_arn,
+                # Whether the default endpoint answers counts from the next deployment on (developer guide, "Disable the
+                # default endpoint for REST APIs").
+                "domain": domain_name or "",
             },
             depends_on=parts,
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),

@@ -11,9 +11,10 @@ import pytest
 from syrupy.extensions.json import JSONSnapshotExtension
 
 STATEFUL = re.compile(
-    r"aws_(s3_bucket|dynamodb_table|opensearchserverless_collection|kms_key|sqs_queue|sns_topic|cloudwatch_log_group)"
+    r"aws_(s3_bucket|dynamodb_table|opensearchserverless_collection|kms_key|sqs_queue|sns_topic|cloudwatch_log_group"
+    r"|api_gateway_rest_api|api_gateway_api_key)"
 )
-"""What holds data, keys, messages or subscriptions: another logical id would destroy it and make an empty one."""
+"""What holds data, keys, messages, subscriptions or an address: another logical id would destroy it and make an empty one."""
 
 
 @pytest.fixture
