@@ -265,8 +265,7 @@ def alarms(stack_file: str) -> set[str]:
     """Names of the alarms that the constructs of a stack bring along."""
     stack = (ROOT / stack_file).read_text(encoding="utf-8")
     tree = ast.parse(stack)
-    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
-    constants = {node.targets[0].id: node.value for node in assigned if isinstance(node.targets[0], ast.Name)}
+    constants = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
     found: dict[str, list[str]] = {kind: [] for kind in ("Function", "StateMachine", "Rule", "Alarm", "LiveAlias", "Trail")}
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
