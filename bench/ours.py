@@ -1,6 +1,6 @@
 """The conversion of the ETL on a local file, and the floor below it: what reading, writing and splitting cost without any judgement.
 
-    python -m bench.ours (etl | copy | parse | nothing) SOURCE ACCEPTED REJECTS
+    python -m bench.ours (etl | copy | parse | nothing) SOURCE ACCEPTED REJECTS        prints its peak memory in bytes
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO
+
+from bench.peak import peak
 
 BLOCK_BYTES = 8 << 20
 """As the function reads from S3."""
@@ -54,3 +56,4 @@ def nothing(*_: str) -> None:
 
 if __name__ == "__main__":
     {"etl": etl, "copy": copy, "parse": parse, "nothing": nothing}[sys.argv[1]](*sys.argv[2:])
+    print(peak())
