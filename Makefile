@@ -45,6 +45,8 @@ plan: prerequisites .venv/ready ## what Terraform would change, e.g. make plan S
 
 bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios measured in the same run
 	@$(python) bench/synth.py
+	@$(python) -m bench.pipeline
+	@$(python) -m bench.etl
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local
