@@ -60,7 +60,7 @@ BAD_AMOUNTS = ("", "  ", "n/a", "twelve", "12,50", "1.234,50", "1,23,4.5", "€5
 
 _DAYS = [date(2022, 1, 1) + timedelta(days=number) for number in range(1400)]
 _CLOCKS = [f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}" for second in range(86_400)]
-_NAMES = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ISO = [day.isoformat() for day in _DAYS]
 _AMERICAN = [f"{day.month:02}/{day.day:02}/{day.year}" for day in _DAYS]
 _NAMED = [f"{day.day:02}-{_NAMES[day.month - 1]}-{day.year}" for day in _DAYS]
@@ -121,7 +121,7 @@ def file(kind: str, rows: int, seed: int = 1) -> Iterator[bytes]:
     yield HEADER
     for first in range(0, rows, BLOCK_ROWS):
         count = min(BLOCK_ROWS, rows - first)
-        lines = _block(kind, first, Random(f"{kind}-{seed}-{first}"))[:count]  # noqa: S311  no secret
+        lines = _block(kind, first, Random(f"{kind}-{seed}-{first}"))[:count]
         yield b"".join(lines)
 
 
@@ -136,10 +136,9 @@ def _block(kind: str, first: int, random: Random) -> list[bytes]:
     currencies = random.choices(_CURRENCIES, weights=(70, 20, 5, 5), k=BLOCK_ROWS)
     numbers = range(first, first + BLOCK_ROWS)
     if kind == "clean":
-        canonical = AMOUNTS[0][1], TIMESTAMPS[0][1]
+        written, stamped = AMOUNTS[0][1], TIMESTAMPS[0][1]
         return [
-            f"T{number:09},C{customer:05},{canonical[0](amount)},{canonical[1](day, second)},{currency},{word} {number % 10_000}\n"
-            .encode()
+            f"T{number:09},C{customer:05},{written(amount)},{stamped(day, second)},{currency},{word} {number % 10_000}\n".encode()
             for number, customer, amount, day, second, currency, word
             in zip(numbers, customers, cents, days, seconds, currencies, words, strict=True)
         ]
@@ -156,7 +155,7 @@ def _block(kind: str, first: int, random: Random) -> list[bytes]:
             fields[2] = f'"{fields[2]}"'
         line = f"{','.join(fields)},{currency},{_described(number, word)}\n".encode()
         if kind == "harsh" and number % BROKEN_EVERY == BROKEN_EVERY - 1:
-            line = _BREAKS[number // BROKEN_EVERY % len(_BREAKS)](line)
+            line = BREAKS[number // BROKEN_EVERY % len(BREAKS)](line)
         lines.append(line)
     return lines
 
@@ -174,7 +173,7 @@ def _spoil(fields: list[str], turn: int) -> None:
         fields[3] = BAD_TIMESTAMPS[index % len(BAD_TIMESTAMPS)]
 
 
-_BREAKS: tuple[Callable[[bytes], bytes], ...] = (
+BREAKS: tuple[Callable[[bytes], bytes], ...] = (
     lambda line: line.rsplit(b",", 1)[0] + b"\n",  # a column short
     lambda line: line[:-1] + b",one more,and one more\n",
     lambda line: line[:-1] + b' 5" pipe\n',  # data, by the rules of CSV, unless the field is quoted

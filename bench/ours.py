@@ -1,6 +1,8 @@
-"""The conversion of the ETL on a local file, and the floor below it: what reading, writing and splitting cost without any judgement.
+"""The conversion of the ETL on a local file, and the floor below it: what copying and splitting alone cost.
 
-    python -m bench.ours (etl | copy | parse | nothing) SOURCE ACCEPTED REJECTS        prints its peak memory in bytes
+    python -m bench.ours (etl | copy | parse | nothing) SOURCE ACCEPTED REJECTS
+
+It prints its peak memory in bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def parse(source: str, *_: str) -> None:
     import csv
 
     with open(source, newline="", encoding="utf-8") as file:
-        for _ in csv.reader(file):
+        for _row in csv.reader(file):
             pass
 
 

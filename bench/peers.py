@@ -7,10 +7,13 @@ Each is as fast as we could make it in its library's own manner: everything is r
 values that are canonical already are recognised by one regular expression and left alone; each other form is converted only
 where it occurs; what is rare (exponents) takes the way of the loop. All on one thread, which costs less CPU time than two.
 
-    .tools/bench/.venv/bin/python -m bench.peers (dictreader | pandas | pandas-map | polars | duckdb | pyarrow) SOURCE ACCEPTED REJECTS
+    .tools/bench/.venv/bin/python -m bench.peers NAME SOURCE ACCEPTED REJECTS        NAME: see PEERS, at the end
 
 It prints its peak memory in bytes.
 """
+
+# pyright: reportMissingImports=false
+# The peers live in an environment of their own.
 
 from __future__ import annotations
 
@@ -38,7 +41,8 @@ ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_HOUR_MINUTE}(?::[0-5][0-9](?:\
 AMERICAN = rf"[0-9]{{2}}/[0-9]{{2}}/[0-9]{{4}}(?: {_HOUR_MINUTE}(?::[0-5][0-9])?)?"
 NAMED = rf"[0-9]{{2}}-[A-Za-z]{{3}}-[0-9]{{4}} {_HOUR_MINUTE}:[0-5][0-9]"
 EPOCH = r"(?:[0-9]{9,10}|[0-9]{12,13})"
-MONTHS = {name: f"{number:02}" for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = {name: f"{number:02}" for number, name in enumerate(_NAMES, start=1)}
 LARGEST = 10**18
 
 
@@ -177,7 +181,8 @@ def with_polars(source: str, accepted: str, rejects: str) -> None:
     def timestamps(frame: pl.DataFrame):
         third = text.str.slice(2, 1)
         american, named, number = third == "/", third == "-", third.str.contains("[0-9]") & whole("[0-9]+")
-        kinds = frame.select("row", "text", kind=when(american).then(lit(0)).when(named).then(lit(1)).when(number).then(lit(2)).otherwise(lit(3)))
+        kind = when(american).then(lit(0)).when(named).then(lit(1)).when(number).then(lit(2)).otherwise(lit(3))
+        kinds = frame.select("row", "text", kind=kind)
         yield kinds.filter(col("kind") == 0).select("row", when(whole(AMERICAN)).then(dated(
             text.str.slice(6, 4) + "-" + text.str.slice(0, 2) + "-" + text.str.slice(3, 2), text.str.slice(11))).alias("text"))
         month = text.str.slice(3, 3).str.to_lowercase().replace_strict(MONTHS, default="00")
@@ -244,7 +249,8 @@ def with_duckdb(source: str, accepted: str, rejects: str) -> None:
                           columns = {{{columns}}})
         ), kinds AS (
             SELECT *,
-                CASE WHEN regexp_full_match(a, '{AMOUNT}') THEN 'plain' WHEN regexp_full_match(a, '{exponent}') THEN 'e' END AS ka,
+                CASE WHEN regexp_full_match(a, '{AMOUNT}') THEN 'plain' WHEN regexp_full_match(a, '{exponent}') THEN 'e'
+                     END AS ka,
                 CASE WHEN t[3] = '/' THEN CASE WHEN regexp_full_match(t, '{AMERICAN}') THEN '/' END
                      WHEN t[3] = '-' THEN CASE WHEN regexp_full_match(t, '{NAMED}') THEN 'b' END
                      WHEN t[5] = '-' THEN CASE WHEN regexp_full_match(t, '{ISO}') THEN
@@ -271,7 +277,8 @@ def with_duckdb(source: str, accepted: str, rejects: str) -> None:
             SELECT *, split_part(digits, '.', 1) AS w, split_part(digits, '.', 2) AS f,
                 CASE length(clock) WHEN 0 THEN '00:00:00' WHEN 5 THEN clock || ':00' ELSE clock END AS full_clock,
                 CASE WHEN shift IS NOT NULL THEN (shift[1] || '1')::INT
-                    * (substr(shift, 2, 2)::INT * 60 + coalesce(try_cast(ltrim(substr(shift, 4), ':') AS INT), 0)) END AS shift_minutes
+                    * (substr(shift, 2, 2)::INT * 60 + coalesce(try_cast(ltrim(substr(shift, 4), ':') AS INT), 0)) END
+                    AS shift_minutes
             FROM parts
         ), pointed AS (
             SELECT *,
@@ -463,7 +470,7 @@ def with_pyarrow(source: str, accepted: str, rejects: str) -> None:
         clock = joined(clock, pc.if_else(pc.equal(length, 0), "00:00:00", pc.if_else(pc.equal(length, 5), ":00", "")))
         known = day.dictionary_encode()  # a few thousand days, again and again
         again = pc.strftime(pc.strptime(known.dictionary, "%Y-%m-%d", "s", error_is_null=True), "%Y-%m-%d")
-        valid = pc.fill_null(pc.equal(again, known.dictionary), False)  # noqa: FBT003  strptime takes February 30th
+        valid = pc.fill_null(pc.equal(again, known.dictionary), False)  # strptime takes February 30th
         return pc.if_else(pc.take(valid, known.indices), joined(day, "T", clock, "Z"), None)
 
     def written(moments: pa.Array) -> pa.Array:

@@ -149,7 +149,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def page(results: Results) -> str:
     """RESULTS.md."""
     sections = [
-        "# Results of the benchmarks\n\nWritten by `make bench`; [docs/performance.md](../docs/performance.md) tells what follows from it.\n",
+        "# Results of the benchmarks\n\n"
+        "Written by `make bench`; [docs/performance.md](../docs/performance.md) tells what follows.\n",
         *(_rows_section(results) if "rows" in results else ()),
         *(_pipeline_section(results["pipeline"]) if "pipeline" in results else ()),
     ]
@@ -164,66 +165,110 @@ def _described(machine: Mapping[str, Any], when: str) -> str:
 def _rows_section(results: Results) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     found = figures(results["rows"])
-    sections = [
+    introduction = (
         "## What a row costs\n\n"
         f"{_described(results['machine'], results['when'])}; {versions}.\n\n"
-        "CPU time is user and system time of the whole process, imports included; every measurement is a process of its own, the contestants take turns, medians count, "
-        "and the bare interpreter is subtracted from time and memory. Everybody does the same job on one thread: amounts exact, timestamps ISO 8601 UTC, rejected rows with their reason in a second file.\n",
+        "CPU time is user and system time of the whole process, imports included. Every measurement is a process of its own, the "
+        "contestants take turns, medians count, and the bare interpreter is subtracted from time and memory. Everybody does the "
+        "same job on one thread: amounts exact, timestamps ISO 8601 UTC, rejected rows with their reason in a second file. "
+        "*pandas, value by value* is how pandas is mostly written: columns read and written whole, converted by a function for "
+        "each value. Slow peers convert the larger files less often (runs), or not at all.\n"
+    )
+    sizes = [(rows, kind) for rows in sorted({each.rows for each in found}) for kind in ("clean", "messy")]
+    return [
+        introduction,
+        *(_figures_table(results["rows"], [each for each in found if (each.rows, each.kind) == size]) for size in sizes),
+        "### The bars\n\n" + table(("Bar", "measured", "at most", ""), [
+            (bar.name, f"{bar.measured:.3g}", f"{bar.at_most:g}", "met" if bar.met else "**missed**")
+            for bar in bars(results["rows"])]),
+        _sameness(results),
+        "### A file that is broken as CSV\n\n100,000 messy records, one in 150 of which has a column too few or too many, bare "
+        "quotes, a quote that never closes, or bytes that are not UTF-8.\n\n" + _outcomes(results["harsh"], "What becomes of it"),
+        _cold_start(results["cold_start"]),
     ]
-    for rows in sorted({each.rows for each in found}):
-        for kind in ("clean", "messy"):
-            of = sorted((each for each in found if (each.kind, each.rows) == (kind, rows)), key=lambda each: each.microseconds)
-            if not of:
-                continue
-            mine = next(each.microseconds for each in of if each.contestant == "ours")
-            size = next(each["bytes"] for each in results["rows"] if (each["kind"], each["rows"]) == (kind, rows))
-            sections.append(f"### {rows:,} rows, {kind}, {size / 1e6:,.0f} MB\n\n" + table(
-                ("Contestant", "CPU µs a row", "this ETL takes, times it", "peak memory, MiB", "runs"),
-                [(NAMES[each.contestant], f"{each.microseconds:.2f}", f"{mine / each.microseconds:.2f}" if each.contestant != "ours" else "",
-                  f"{each.peak / MIB:,.0f}", each.turns) for each in of]))
-    sections.append("### The bars\n\n" + table(
-        ("Bar", "measured", "at most", ""),
-        [(bar.name, f"{bar.measured:.3g}", f"{bar.at_most:g}", "met" if bar.met else "**missed**") for bar in bars(results["rows"])]))
-    differing = {name: kinds for name, kinds in results["differences"].items() if kinds}
-    sections.append(
-        "### Is it the same?\n\nOutputs and rejects of all peers were compared with ours row by row, "
-        f"in {len(results['differences'])} pairs of files. "
-        + (table(("Pair", "Differences"), [(name, "; ".join(f"{count:,} × {kind}" for kind, count in kinds.items()))
-                                           for name, kinds in differing.items()]) if differing else "There is no difference.\n"))
-    sections.append(
-        f"The norm, `tests/unit/etl/values.csv`, as a file: {results['norm_cases']} cases.\n\n"
-        + table(("Contestant", "Against ours"), [(NAMES[name], escape(told, quote=False)) for name, told in results["norm"].items()]))
-    sections.append(
-        "### A file that is broken as CSV\n\n100,000 messy records, one in 150 of which has a column too few or too many, bare quotes, a quote that never closes, or bytes that are not UTF-8.\n\n"
-        + table(("Contestant", "What becomes of it"),
-                [(NAMES[name], escape(told, quote=False)) for name, told in results["harsh"].items()]))
-    start = results["cold_start"]
-    sections.append(
-        "## Cold start\n\nImports in a fresh interpreter, medians of 7. boto3 is the runtime's own; *ours* is what the handler's import takes once boto3 is there.\n\n"
-        + table(("Import", "ms", "modules", "ours, ms", "ours, modules"), [
-            (f"`{name}`", f"{each['seconds'] * 1000:.0f}", each["modules"],
-             *((f"{start[f'{name} alone']['seconds'] * 1000:.1f}", start[f"{name} alone"]["modules"]) if f"{name} alone" in start else ("", "")))
-            for name, each in start.items() if not name.endswith(" alone") and name != "the client for S3"])
-        + f"\nThe first client for S3, made by the first invocation, takes {start['the client for S3']['seconds'] * 1000:.0f} ms more: botocore reads the service's description.\n")
-    return sections
+
+
+def summary(results: Results) -> str:
+    """All contestants on all files, for docs/performance.md."""
+    found = {(each.contestant, each.kind, each.rows): each for each in figures(results["rows"])}
+    sizes = sorted({rows for _, _, rows in found})
+
+    def cells(name: str) -> list[str]:
+        times = [found.get((name, kind, rows)) for kind in ("clean", "messy") for rows in sizes]
+        peaks = [found.get((name, "messy", rows)) for rows in sizes]
+        return [*(f"{each.microseconds:.2f}" if each else "–" for each in times),
+                *(f"{each.peak / MIB:,.0f}" if each else "–" for each in peaks)]
+
+    head = ["", *(f"{kind}, {rows / 1e6:g} M rows" for kind in ("clean", "messy") for rows in sizes),
+            *(f"MiB, {rows / 1e6:g} M messy rows" for rows in sizes)]
+    return table(head, [(NAMES[name], *cells(name)) for name in NAMES])
+
+
+def _figures_table(measured: Sequence[Mapping[str, Any]], found: Sequence[Figure]) -> str:
+    """All contestants on one file, the fastest first."""
+    [ours] = [each for each in found if each.contestant == "ours"]
+    [size] = {each["bytes"] for each in measured if (each["kind"], each["rows"]) == (ours.kind, ours.rows)}
+    head = ("Contestant", "CPU µs a row", "this ETL takes, times that", "peak memory, MiB", "runs")
+    return f"### {ours.rows:,} rows, {ours.kind}, {size / 1e6:,.0f} MB\n\n" + table(head, [
+        (NAMES[each.contestant], f"{each.microseconds:.2f}", f"{ours.microseconds / each.microseconds:.2f}",
+         f"{each.peak / MIB:,.0f}", each.turns)
+        for each in sorted(found, key=lambda each: each.microseconds)])
+
+
+def _sameness(results: Results) -> str:
+    differing = [(pair, "; ".join(f"{count:,} × {kind}" for kind, count in kinds.items()))
+                 for pair, kinds in results["differences"].items() if kinds]
+    return (
+        "### Is it the same?\n\nOutputs and rejects of the peers were compared with ours row by row, in "
+        f"{len(results['differences'])} pairs of files. "
+        + (f"These differ.\n\n{table(('Pair', 'Differences'), differing)}" if differing else "No row differs.\n")
+        + f"\nThe norm, `tests/unit/etl/values.csv`, as a file of {results['norm_cases']} rows:\n\n"
+        + _outcomes(results["norm"], "Otherwise than ours")
+    )
+
+
+def _outcomes(told: Mapping[str, str], title: str) -> str:
+    return table(("Contestant", title), [(NAMES[name], escape(text, quote=False)) for name, text in told.items()])
+
+
+def _cold_start(start: Mapping[str, Mapping[str, Any]]) -> str:
+    handlers = [name for name in start if f"{name} alone" in start]
+    rows: list[Sequence[object]] = [("`boto3`, the runtime's own", _ms(start["boto3"]), start["boto3"]["modules"], "", "")]
+    for name in handlers:
+        each, alone = start[name], start[f"{name} alone"]
+        rows.append((f"`{name}`", _ms(each), each["modules"], _ms(alone), alone["modules"]))
+    return (
+        "## Cold start\n\nImports in a fresh interpreter, medians of 7. *Ours* is what a handler's import takes once boto3 is "
+        "there.\n\n"
+        + table(("Import", "ms", "modules", "ours, ms", "ours, modules"), rows)
+        + f"\nThe first client for S3, which the first invocation makes, takes {_ms(start['the client for S3'])} ms more: "
+        "botocore reads the description of the service.\n"
+    )
+
+
+def _ms(each: Mapping[str, float]) -> str:
+    return f"{each['seconds'] * 1000:.0f}"
 
 
 def _pipeline_section(pipeline: Results) -> list[str]:
+    head = ("File", "kind", "rows", "s", "workers' CPU s", "embedded AWS's CPU s", "largest worker, MiB", "executions",
+            "states entered")
     rows = [
         (_bytes(each["bytes"]), each["kind"], f"{each['rows']:,}", f"{each['seconds']:.1f}", f"{each['worker_cpu']:.1f}",
-         f"{each['other_cpu']:.1f}", f"{each['peak'] / MIB:.0f}", each["workers"], each["executions"], each["transitions"])
+         f"{each['other_cpu']:.1f}", f"{each['peak'] / MIB:.0f}", each["executions"], each["transitions"])
         for each in pipeline["files"]
     ]
     return [
         "## Through the whole pipeline\n\n"
-        f"{_described(pipeline['machine'], pipeline['when'])}. The deployed stack on the embedded AWS, IAM enforced: from the end of the upload to the record's `SUCCEEDED`. "
-        "The embedded AWS shares the cores with the workers, and holds every object in memory: its time says little about AWS, the workers' memory and the counts say all.\n\n"
-        + table(("File", "kind", "rows", "s", "workers' CPU s", "embedded AWS's CPU s", "largest worker, MiB", "workers that converted",
-                 "executions", "states entered"), rows)]
+        f"{_described(pipeline['machine'], pipeline['when'])}. The deployed stack on the embedded AWS, IAM enforced: from the "
+        "end of the upload to the record's `SUCCEEDED`, once for each file. The embedded AWS shares the cores with its workers "
+        "and holds every object in memory, so that the time says little about AWS; memory and counts hold there, too. A worker's "
+        "memory includes the interpreter, boto3 and the frame that the embedded AWS runs it in; workers serve several ranges, "
+        "one after the other.\n\n" + table(head, rows)]
 
 
 def _bytes(count: int) -> str:
-    return f"{count / 2**30:.0f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 # --- the plot --------------------------------------------------------------------------------------------------------
@@ -251,12 +296,11 @@ def plot(results: Results) -> str:
     """CPU time a row and peak memory, on the smallest size, which everybody converted: bars, side by side."""
     found = figures(results["rows"])
     rows = min(each.rows for each in found)
-    panels = [
-        (f"CPU µs a row, {kind}", [(each.contestant, each.microseconds, f"{each.microseconds:.2f}") for each in _of(found, kind, rows)])
-        for kind in ("clean", "messy")
-    ]
-    panels.append((f"peak memory, MiB, messy, {rows // 1_000_000} M rows" if rows >= 1_000_000 else f"peak memory, MiB, messy, {rows:,} rows",
-                   [(each.contestant, each.peak / MIB, f"{each.peak / MIB:,.0f}") for each in _of(found, "messy", rows)]))
+    times = {kind: [(each.contestant, each.microseconds, f"{each.microseconds:.2f}") for each in _of(found, kind, rows)]
+             for kind in ("clean", "messy")}
+    panels = [(f"CPU µs a row, {kind}", lines) for kind, lines in times.items()]
+    panels.append((f"peak memory, MiB, {rows:,} messy rows", [
+        (each.contestant, each.peak / MIB, f"{each.peak / MIB:,.0f}") for each in _of(found, "messy", rows)]))
     line, left, wide, gap = 24, 130, 250, 60
     height = 60 + line * max(len(bars) for _, bars in panels) + 20
     width = left + len(panels) * (wide + gap)
@@ -269,13 +313,12 @@ def plot(results: Results) -> str:
             y = 52 + index * line
             length = max(2, value / largest * wide)
             kind = "ours" if name == "ours" else "floor" if name in ("copy", "csv.reader") else "bar"
-            if number == 0 or [each[0] for each in lines] != [each[0] for each in panels[0][1]]:
+            if number == 0:
                 drawn.append(f'<text class="quiet" x="{x - 8}" y="{y + 13}" text-anchor="end">{escape(_SHORT[name])}</text>')
             drawn.append(f'<rect class="{kind}" x="{x}" y="{y}" width="{length:.1f}" height="{line - 7}" rx="2"/>')
-            inside = length > wide * 0.85
-            drawn.append(f'<text x="{x + length + (-6 if inside else 6):.1f}" y="{y + 13}"'
-                         f'{" text-anchor=" + chr(34) + "end" + chr(34) if inside else ""}>{escape(shown)}</text>')
-    said = "; ".join(f"{title}: " + ", ".join(f"{_SHORT[name]} {shown}" for name, _, shown in lines) for title, lines in panels)
+            drawn.append(f'<text x="{x + length + 6:.1f}" y="{y + 13}">{escape(shown)}</text>')
+    said = "; ".join(
+        f"{title}: {', '.join(f'{_SHORT[name]} {shown}' for name, _, shown in lines)}" for title, lines in panels)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="performance" viewBox="0 0 {width} {height}" role="img" '
         f'aria-labelledby="performance-title performance-desc">\n'
@@ -292,8 +335,8 @@ _SHORT = {"ours": "this ETL", "copy": "copy", "csv.reader": "csv.reader", "dictr
 
 def _of(found: Sequence[Figure], kind: str, rows: int) -> list[Figure]:
     """In one order for all panels: that of the names."""
-    order = list(_SHORT)
-    return sorted((each for each in found if (each.kind, each.rows) == (kind, rows)), key=lambda each: order.index(each.contestant))
+    of = [each for each in found if (each.kind, each.rows) == (kind, rows)]
+    return sorted(of, key=lambda each: list(_SHORT).index(each.contestant))
 
 
 if __name__ == "__main__":

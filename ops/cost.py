@@ -104,8 +104,8 @@ def etl_file(model: Model, size: int, kind: str) -> Cost:
         puts = 1 if size <= BLOCK_BYTES else 2 + math.ceil(size / BLOCK_BYTES)
     validations = 2  # the claim, and the look at the header
     waiting = model.assumed["billed_seconds_per_invocation"]
-    busy = model.rows_seconds("etl", kind, size) + size / GIB * model.measured["io_cpu_seconds_per_gib"] / model.assumed["lambda_speed"]
-    seconds = busy + conversions * waiting
+    io_seconds = size / GIB * model.measured["io_cpu_seconds_per_gib"] / model.assumed["lambda_speed"]
+    seconds = model.rows_seconds("etl", kind, size) + io_seconds + conversions * waiting
     storage_gb = (model.stack["ephemeral_storage_mb"] - 512) / 1024
     return Cost({
         "Lambda, time": model.usd("lambda_gb_second", seconds * model.stack["transformation_memory_mb"] / 1024
