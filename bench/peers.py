@@ -322,6 +322,9 @@ def with_duckdb(source: str, accepted: str, rejects: str) -> None:
 
 def with_pandas(source: str, accepted: str, rejects: str) -> None:
     import pandas as pd
+    import pyarrow
+
+    pyarrow.set_cpu_count(1)  # reads for pandas, and holds its text
 
     def converted(values: pd.Series, canonical: str, convert) -> pd.Series:
         """The values, each in canonical form or null; ``convert`` gives the series of those that are not, form by form."""
