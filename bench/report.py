@@ -178,14 +178,19 @@ def _rows_section(results: Results) -> list[str]:
     return [
         introduction,
         *(_figures_table(results["rows"], [each for each in found if (each.rows, each.kind) == size]) for size in sizes),
-        "### The bars\n\n" + table(("Bar", "measured", "at most", ""), [
-            (bar.name, f"{bar.measured:.3g}", f"{bar.at_most:g}", "met" if bar.met else "**missed**")
-            for bar in bars(results["rows"])]),
+        "### The bars\n\n" + bars_table(results),
         _sameness(results),
         "### A file that is broken as CSV\n\n100,000 messy records, one in 150 of which has a column too few or too many, bare "
         "quotes, a quote that never closes, or bytes that are not UTF-8.\n\n" + _outcomes(results["harsh"], "What becomes of it"),
         _cold_start(results["cold_start"]),
     ]
+
+
+def bars_table(results: Results) -> str:
+    """What was wanted, and what is."""
+    rows = [(bar.name, f"{bar.measured:.2f}", f"{bar.at_most:g}", "met" if bar.met else "**missed**")
+            for bar in bars(results["rows"])]
+    return table(("Bar", "measured", "at most", ""), rows)
 
 
 def summary(results: Results) -> str:
@@ -250,7 +255,8 @@ def _ms(each: Mapping[str, float]) -> str:
     return f"{each['seconds'] * 1000:.0f}"
 
 
-def _pipeline_section(pipeline: Results) -> list[str]:
+def pipeline_table(pipeline: Results) -> str:
+    """Files through the whole pipeline."""
     head = ("File", "kind", "rows", "s", "workers' CPU s", "embedded AWS's CPU s", "largest worker, MiB", "executions",
             "states entered")
     rows = [
@@ -258,13 +264,17 @@ def _pipeline_section(pipeline: Results) -> list[str]:
          f"{each['other_cpu']:.1f}", f"{each['peak'] / MIB:.0f}", each["executions"], each["transitions"])
         for each in pipeline["files"]
     ]
+    return table(head, rows)
+
+
+def _pipeline_section(pipeline: Results) -> list[str]:
     return [
         "## Through the whole pipeline\n\n"
         f"{_described(pipeline['machine'], pipeline['when'])}. The deployed stack on the embedded AWS, IAM enforced: from the "
         "end of the upload to the record's `SUCCEEDED`, once for each file. The embedded AWS shares the cores with its workers "
         "and holds every object in memory, so that the time says little about AWS; memory and counts hold there, too. A worker's "
         "memory includes the interpreter, boto3 and the frame that the embedded AWS runs it in; workers serve several ranges, "
-        "one after the other.\n\n" + table(head, rows)]
+        "one after the other.\n\n" + pipeline_table(pipeline)]
 
 
 def _bytes(count: int) -> str:

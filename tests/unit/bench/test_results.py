@@ -93,6 +93,14 @@ def test_page_is_what_was_measured():
     assert report.PLOT.read_text(encoding="utf-8") == report.plot(report.load())
 
 
+def test_document_holds_what_was_measured():
+    """C14: docs/performance.md."""
+    document = (report.ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    results = report.load()
+    for table in (report.summary(results), report.pipeline_table(results["pipeline"])):
+        assert table in document, table
+
+
 def test_plot_is_a_picture():
     root = ElementTree.fromstring(report.plot(report.load()))
     assert root.tag.endswith("svg")
