@@ -222,7 +222,7 @@ class RegionalIngestion(Region):
         stream: StreamMapping,
     ) -> Dashboard:
         """Alarms and the dashboard of this region (R7)."""
-        processor, consumer, heartbeat = functions
+        processor, _, heartbeat = functions
 
         def own(name: str, statistic: str = "Sum", **dimensions: str) -> Metric:
             return Metric(name.lower(), namespace, name, {"service": contract.METRICS_SERVICE, **dimensions}, statistic)
@@ -232,8 +232,8 @@ class RegionalIngestion(Region):
             self,
             "duration",
             name="serverless-data-processor-duration-prod",
-            description=f"A file took {processor.name} longer than {settings.ingestion_duration_alarm_seconds} of its 300 seconds. "
-            f"Look: aws logs tail {processor.log_group.name} --region {self.region} --since 1h",
+            description=f"A file took {processor.name} longer than {settings.ingestion_duration_alarm_seconds} of its 300 "
+            f"seconds. Look: aws logs tail {processor.log_group.name} --region {self.region} --since 1h",
             expression="duration / 1000",
             metrics=[longest],
             topic=topic,

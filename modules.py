@@ -1332,8 +1332,9 @@ class StreamMapping(Construct):
         """``pattern`` filters the stream's records. What waits in the queue is where a record stands in the stream, which keeps
         it for 24 hours."""
         super().__init__(scope, id_)
+        queue_name = name_of_part(function.base_name, "stream-dlq")
         self.dead_letters = DeadLetterQueue(
-            self, "dead_letters", name=name_of_part(function.base_name, "stream-dlq"), of=f"the stream of {table.name}", topic=topic
+            self, "dead_letters", name=queue_name, of=f"the stream of {table.name}", topic=topic
         )
         table.grant_stream_at_runtime(function.role)
         self.dead_letters.grant_send_at_runtime(function.role)

@@ -256,7 +256,7 @@ class Trail(Construct):
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{place.partition}:iam::{place.account_id}:root"]),
         )
-        every_region = f"arn:{stack.partition}:cloudtrail:*:{stack.account_id}:trail/{self.name}"
+        every_region = f"arn:{place.partition}:cloudtrail:*:{place.account_id}:trail/{self.name}"
         encrypting = Condition(test="StringLike", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[every_region])
         key_policy.allow("TrailEncrypts", ["kms:GenerateDataKey"], ["*"], conditions=[own_trail, encrypting], **by_trail)
         key_policy.allow("TrailSeesItsKey", ["kms:DescribeKey"], ["*"], conditions=[own_trail], **by_trail)

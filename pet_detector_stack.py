@@ -324,7 +324,7 @@ class PetDetector(Construct):
         stack.output("pet_state_machine_arn", pipeline.arn, "The state machine that takes one image through")
         stack.output("pet_alert_topic_arn", topic.arn, "Announces doubtful images, and alarms")
         stack.output("pet_dashboard_url", dashboard.url, "CloudWatch dashboard")
-        stack.output("pet_api_release", alias.release or "", "What .github/scripts/release.py must know; empty without CodeDeploy")
+        stack.output("pet_api_release", alias.release or "", "What .github/scripts/release.py must know, if CodeDeploy releases")
 
     def _watch(
         self, settings: PetSettings, topic: Topic, api: RestApi, bucket: Bucket, logs: AccessLogBucket

@@ -151,7 +151,10 @@ def shown_default(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-@pytest.mark.parametrize("model", [settings.CommonSettings, settings.TapSettings, settings.PetSettings])
+MODELS = (settings.StateBackendSettings, settings.TapSettings, settings.PetSettings, settings.IngestionSettings)
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_settings_table_is_complete(model):
     table = {row[0].strip("`"): row[1:] for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
     for name, field in model.model_fields.items():
@@ -164,8 +167,7 @@ def test_settings_table_is_complete(model):
 
 def test_settings_table_has_nothing_else():
     named = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
-    models = (settings.StateBackendSettings, settings.TapSettings, settings.PetSettings)
-    assert named == {name for model in models for name in model.model_fields}
+    assert named == {name for model in MODELS for name in model.model_fields}
 
 
 def test_outputs_are_those_of_the_stacks():
