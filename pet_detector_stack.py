@@ -369,7 +369,7 @@ class PetDetector(Construct):
             self,
             "refused_spike",
             name="serverlessapp-pet-api-refused",
-            description="Somebody tries keys: many requests were refused (401, 403). From where: "
+            description="Somebody tries keys: many requests were refused (401, 403). From where? Look: "
             f"{tail} --filter-pattern '{{ $.status = \"403\" }}'",
             expression="matches",
             metrics=[refused.metric],
@@ -388,7 +388,7 @@ class PetDetector(Construct):
                 self,
                 "blocked_spike",
                 name="serverlessapp-pet-api-blocked",
-                description="The firewall blocks many requests. Which: aws logs tail "
+                description="The firewall blocks many requests. Which? Look: aws logs tail "
                 f"{firewall.log_group.name} --region {settings.aws_region} --since 1h",
                 expression="blocked",
                 metrics=[firewall.blocked],

@@ -1,5 +1,4 @@
-"""P1a, P1b, C14: the walk-through of docs/pet-detector.md, block by block as a reader would paste it into bash; and the short
-one of docs/local.md."""
+"""P1a, P1b, C14: the walk-through of docs/pet-detector.md, block by block as a reader would paste it into bash."""
 
 import json
 import re
@@ -119,13 +118,3 @@ def test_the_key_can_be_had_by_the_aws_cli(bash, deployment):
     on_aws = _ON_AWS.replace("PET_API_URL", outputs["pet_api_url"]).replace("PET_API_KEY_ID", outputs["pet_api_key_id"])
     show = 'echo "$API_URL $API_KEY"\n'
     assert bash(on_aws + show) == bash(_BLOCKS[0] + show)
-
-
-def test_the_short_one_of_the_local_run(pets, bash):
-    """P1a, P1b: every block of commands but the first, which asks for address and key."""
-    document = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
-    section = document.split("## The pet detector with curl\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1:]
-    told = bash(f"API={pets.url} KEY={pets.key}\n" + "".join(blocks))
-    assert len(blocks) == 3 and '"animal": "cat"' in told and '"status": "completed"' in told and "the same picture" in told
-    assert told.count('"status_path"') == 1 and '"images"' in told and '"code": "invalid_api_key"' in told
