@@ -211,7 +211,8 @@ def race(targets, order, kills=None, cuts=None):
 
 
 ORDERS = st.lists(st.integers(0, 2), max_size=40)
-TARGETS = st.lists(st.sampled_from([EAST, WEST]), min_size=2, max_size=3)
+REGIONS = st.sampled_from([EAST, WEST])
+TARGETS = st.lists(REGIONS, min_size=2, max_size=3)
 
 
 @settings(max_examples=150, deadline=None)
@@ -230,7 +231,7 @@ def test_any_interleaving_of_operators_has_one_winner(targets, order):
 
 
 @settings(max_examples=100, deadline=None)
-@given(TARGETS, ORDERS, st.dictionaries(st.integers(0, 2), st.integers(1, 12), min_size=1), st.sampled_from([EAST, WEST]))
+@given(TARGETS, ORDERS, st.dictionaries(st.integers(0, 2), st.integers(1, 12), min_size=1), REGIONS)
 def test_operators_who_are_killed_can_be_followed(targets, order, kills, last):
     """R8: whatever a command left behind when it was interrupted, the next one ends with one region, with no tie on the way."""
     world, _ = race(targets, order, kills)
@@ -238,7 +239,7 @@ def test_operators_who_are_killed_can_be_followed(targets, order, kills, last):
 
 
 @settings(max_examples=100, deadline=None)
-@given(TARGETS, ORDERS, st.dictionaries(st.integers(0, 2), st.sampled_from([EAST, WEST]), min_size=1), st.sampled_from([EAST, WEST]))
+@given(TARGETS, ORDERS, st.dictionaries(st.integers(0, 2), REGIONS, min_size=1), REGIONS)
 @example([WEST, EAST], [0, 1] * 10, {0: EAST, 1: WEST}, EAST)  # each sees its own region alone, and takes the work there
 def test_operators_who_do_not_reach_both_regions_make_no_tie(targets, order, cuts, last):
     """R8: the network between them may be what is broken."""
