@@ -126,8 +126,16 @@ class RestApi(Construct):
             self,
             "deployment",
             rest_api_id=self.id,
-            # A deployment is a snapshot: without a new one no change of the API would be seen.
-            triggers={"api": _digest([spec, invoke_arn, allowed_origin, [vars(error) for error in ERRORS]])},
+            # A deployment is a snapshot: without a new one no change of the API would be seen. What holds references of
+            # Terraform stands as it is: hashed here, it would change with the order in which constructs are made.
+            triggers={
+                "document": _digest([spec, [vars(error) for error in ERRORS]]),
+                "origin": allowed_origin,
+                "integration": invoke_arn,
+                # Whether the default endpoint answers counts from the next deployment on (developer guide, "Disable the
+                # default endpoint for REST APIs").
+                "domain": domain_name or "",
+            },
             depends_on=parts,
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
