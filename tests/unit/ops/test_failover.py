@@ -367,20 +367,31 @@ def test_resume_finds_exactly_the_unfinished():
         elif number % 4 == 2:
             pending.append(version)
         else:
-            world.checkpoint(EAST, name, done=False, failure="not text \x1b[2J")
+            world.checkpoint(EAST, name, failure="the file is not CSV")
     world.store(EAST, "readme.txt")
     world.store(WEST, "elsewhere.json")
-    assert [each.version_id for each in resume.unfinished(world.regions()[EAST]) if not each.failure] == pending
+    assert [each.version_id for each in resume.unfinished(world.regions()[EAST])] == pending
     assert case.command.resume(EAST) == 0
     sent = [json.loads(arguments["Payload"])["Records"][0]["s3"]["object"] for _, operation, arguments in world.calls
             if operation == "invoke"]
     assert [each["versionId"] for each in sent] == pending
     assert sent[0]["key"] == "orders/0+%C3%BC%2B%26.json"
     assert [operation for _, operation in world.written()] == ["invoke"] * len(pending), "never by copying"
-    assert "Cannot be read, and is not sent again (3)" in case.said and "\x1b" not in case.said
+    assert "40 of 100 bytes" in case.said and "not begun" in case.said and "6 of 6 are stored" in case.said
     again = Case(world)
     assert again.command.resume(EAST) == 0
-    assert "Every other file" in again.said and again.asked == []
+    assert "Every file in serverless-data-ingestion-prod is done" in again.said and again.asked == []
+
+
+def test_resume_tells_what_turns_out_to_be_unreadable():
+    """O4: that is the end of a file, too."""
+    case = Case()
+    version = case.world.store(EAST, "a\x1b[2J.json")
+    name = upload(case.world, "a\x1b[2J.json", version).checkpoint
+    case.world.processes = False
+    case.command.pause = lambda seconds: case.world.checkpoint(EAST, name, failure="not \x1b[2J text")
+    assert case.command.resume(EAST) == 0
+    assert "Cannot be read (1)" in case.said and "0 of 1 are stored" in case.said and "\x1b" not in case.said
 
 
 def test_resume_since():
