@@ -54,9 +54,9 @@ class World:
         return version
 
     def checkpoint(self, region, name, *, done=True, offset=0, failure=None):
-        item = {contract.RECORD_ID: {"S": name}, contract.OFFSET: {"N": str(offset)}}
-        if done:
-            item[contract.DONE] = {"S": "true"}
+        item = {
+            contract.RECORD_ID: {"S": name}, contract.OFFSET: {"N": str(offset)}, contract.DONE: {"S": "true" if done else "false"}
+        }
         if failure:
             item[contract.FAILURE] = {"S": failure}
         self.items[region][name] = item
