@@ -96,7 +96,7 @@ class RestApi(Construct):
         ``requests_per_second`` and ``burst`` limit the whole stage. With ``domain_name`` and its certificate the API answers
         there alone, from TLS 1.2 on: API Gateway's own address negotiates TLS 1.0 too."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.name = place.name(name, 255)
         self.stage_name = place.settings.environment_suffix
         spec = json.loads(document.read_text(encoding="utf-8"))
@@ -189,7 +189,7 @@ class RestApi(Construct):
     @property
     def source_arn(self) -> str:
         """Any operation of this stage, as a function's permission names it."""
-        return Place.of(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
+        return Place.around(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
 
     def _paths(self, spec: Mapping[str, Any], invoke_arn: str) -> Iterator[TerraformResource]:
         resources: dict[str, str] = {"": self._api.root_resource_id}
@@ -354,7 +354,7 @@ class ApiKey(Construct):
         """AWS makes the key's value up; it stands in Terraform's state, and nowhere else: ``aws apigateway get-api-key
         --include-value`` shows it to who may."""
         super().__init__(scope, id_)
-        full_name = Place.of(self).name(name, 128)
+        full_name = Place.around(self).name(name, 128)
         key = api_gateway_api_key.ApiGatewayApiKey(self, "key", name=full_name, description=f"Opens {api.name}")
         of = api_gateway_usage_plan
         plan = of.ApiGatewayUsagePlan(

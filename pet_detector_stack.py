@@ -361,7 +361,7 @@ class PetDetector(Construct):
             self,
             "refused",
             name="Refused",
-            namespace=Place.of(self).name(NAME, 255),
+            namespace=Place.around(self).name(NAME, 255),
             group=api.access_logs,
             pattern='{ ($.status = "401") || ($.status = "403") }',
         )
@@ -399,7 +399,7 @@ class PetDetector(Construct):
                 label="requests blocked",
             )
         if settings.has_cloudtrail:
-            place = Place.of(self)
+            place = Place.around(self)
             Trail(
                 self,
                 "trail",
