@@ -99,7 +99,7 @@ def environment() -> dict[str, str]:
 
 
 def measure(kind: str, size: Size, source: Path, folder: Path) -> list[dict]:
-    """All turns of all contestants on one file, after a first one that is not counted (it fills caches)."""
+    """All turns of all contestants on one file, as `bench/results.json` keeps them."""
     found: dict[str, dict] = {
         name: {"kind": kind, "rows": size.rows, "bytes": source.stat().st_size, "contestant": name, "cpu": [], "peak": []}
         for name in size.turns
