@@ -454,4 +454,4 @@ def test_that_role_counts_in_us_east_1_wherever_the_state_lies():
     assert stack.json["provider"]["aws"] == [{"region": "eu-west-1"}, {"alias": "us_east_1", "region": "us-east-1"}]
     assert stack.one("aws_api_gateway_account")["provider"] == "aws.us_east_1"
     elsewhere = {f"{kind} {path}" for kind, path, body in stack.every() if "provider" in body}
-    assert elsewhere == {"aws_api_gateway_account api_gateway_logging/account"}
+    assert elsewhere == {"aws_api_gateway_account api_gateway_logging/there/account"}
