@@ -128,6 +128,23 @@ def test_bodies_are_checked_against_the_documents_schema(pets, operation):
     assert model["content_type"] == "application/json"
 
 
+def test_models_hold_no_references_and_no_examples(tmp_path):
+    """P1a: wherever in the schema they stand, and whatever the reference means refers to."""
+
+    def change(spec):
+        schemas = spec["components"]["schemas"]
+        schemas["Name"] = {"$ref": "#/components/schemas/Text", "description": "lost beside a reference"}
+        schemas["Text"] = {"type": "string", "maxLength": 9, "example": "dog123.jpg"}
+        schemas["UploadRequest"]["properties"]["filename"] = {"$ref": "#/components/schemas/Name"}
+        schemas["UploadRequest"]["properties"]["size"]["example"] = 1024
+        schemas["UploadRequest"]["example"] = {"filename": "dog123.jpg"}
+
+    schema = json.loads(api(tmp_path, change).one("aws_api_gateway_model")["schema"])
+    assert schema["properties"]["filename"] == {"type": "string", "maxLength": 9}
+    assert "example" not in json.dumps(schema)
+    assert schema["properties"]["size"]["maximum"] == 15_000_000
+
+
 def test_there_is_no_model_that_nobody_uses(pets):
     """P1a."""
     used = [each.get("request_models", {}).values() for each in by_operation(pets, "aws_api_gateway_method").values()]
