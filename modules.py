@@ -509,7 +509,7 @@ class LogMetric(Construct):
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
             self,
             "filter",
-            name=Place.around(self).name(f"{namespace}-{name}", 512),
+            name=f"{namespace}-{name}",
             log_group_name=group.group.name,
             pattern=pattern,
             metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
