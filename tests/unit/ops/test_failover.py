@@ -59,6 +59,7 @@ def test_names_are_those_that_the_stack_gives():
         assert f'"{name}"' in stack
     functions = [regions.PROCESSOR, regions.CONSUMER, regions.HEARTBEAT]
     stems = [name.removesuffix("-prod") for name in functions]
+    assert set(functions) == set(re.findall(r'Function\(\s*self,\s*"\w+",\s*name="([\w-]+)"', stack))
     of_functions = {f"{stem}-{part}-prod" for stem in stems for part in ("error-rate", "dlq-not-empty")}
     own = set(re.findall(r'Alarm\(\s*self,\s*"\w+",\s*name="([\w-]+)"', stack))
     assert set(regions.ALARMS) == of_functions | own | {"serverless-stream-consumer-stream-dlq-not-empty-prod"}
