@@ -110,7 +110,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.command == "failover" and given.since and not given.resume:
+        parser.error("--since goes with --resume")
+    if given.command == "failover" and given.force and not (given.to or given.back):
+        parser.error("--force goes with --to or --back")
     if given.command == "cost":
         print(cost.page(), end="")
         return 0

@@ -475,7 +475,8 @@ def test_exit_codes(shell, monkeypatch):
     assert command.main(["failover", "--resume", EAST]) == 1
     assert "Nothing was changed." in output.getvalue()
     for wrong in ([], ["failover"], ["failover", "--to", "eu-west-1"], ["failover", "--to", WEST, "--back"],
-                  ["failover", "--resume", "--since", "yesterday"], ["send"]):
+                  ["failover", "--resume", "--since", "yesterday"], ["failover", "--status", "--since", "2026-11-21"],
+                  ["failover", "--resume", "--force"], ["send"]):
         with pytest.raises(SystemExit) as left:
             command.main(wrong)
         assert left.value.code == 2
