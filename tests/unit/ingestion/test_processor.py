@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, IncompleteReadError
 from ingestion_aws import AGES, BUCKET, EAST, TABLE, FakeDynamoDb, client_error, context, counts, emitted, event, ingest
 
-from lambdas.ingestion import contract, processor, storage, table
+from lambdas.ingestion import contract, processor, reading, storage, table
 from lambdas.ingestion.processor import IngestionFailed, Unfinished
 from lambdas.ingestion.table import OutOfTime, Patience
 
@@ -29,7 +29,7 @@ def checkpoint(aws):
 
 
 def test_stored(aws, lines):
-    """R3a, R3b, R4: an item says what the record is, where it comes from, and who stored it; the file's checkpoint, how far it is."""
+    """R3a, R3b, R4: an item says what the record is, where from and who stored it; the checkpoint, how far the file is."""
     key = "a folder/ä+b.json"
     version = aws.s3.add(key, b'[{"recordId": 1, "timestamp": 1709633472},\n{"recordId": 2}]')
     assert counts(ingest(key, version)) == [2, 2, 0, 1, 0]
@@ -45,7 +45,7 @@ def test_stored(aws, lines):
     found = checkpoint(aws)
     assert found.pop("recordId").startswith("checkpoint#")
     assert found == {
-        "timestamp": contract.NO_TIMESTAMP, "processingStatus": "CHECKPOINT", "offset": "58", "line": "1", "done": "true",
+        "timestamp": contract.NO_TIMESTAMP, "processingStatus": "CHECKPOINT", "offset": "59", "line": "1", "done": "true",
         "recordsRead": "2", "recordsStored": "2", "recordsKnown": "0", "recordsInvalid": "1", "recordsConflicting": "0", **source,
     }  # fmt: skip
     assert all(item["processedAt"]["S"].endswith("Z") for item in aws.dynamodb.items.values())
@@ -77,7 +77,9 @@ def test_overlap_and_conflict(aws, lines, tells_old):
     assert {item["data"].count('"n"') for item in aws.dynamodb.records().values()} == {0}
 
 
-@pytest.mark.parametrize(("key", "content"), [("a.json", b""), ("a.csv", b""), ("a.csv", b"recordId,timestamp\n"), ("a.json", b"[]")])
+@pytest.mark.parametrize(
+    ("key", "content"), [("a.json", b""), ("a.csv", b""), ("a.csv", b"recordId,timestamp\n"), ("a.json", b"[]")]
+)
 def test_empty(aws, lines, key, content):
     """R3: done, with no records."""
     assert counts(ingest(key, aws.s3.add(key, content))) == [0, 0, 0, 0, 0]
@@ -97,14 +99,15 @@ def test_time(aws, monkeypatch):
     """R3b: what the time does not suffice for is left to the next attempt, which goes on from the checkpoint."""
     monkeypatch.setattr(storage, "BLOCK_BYTES", 4_000)
     monkeypatch.setattr(processor, "BATCH_RECORDS", 100)
+    monkeypatch.setattr(reading, "_HEAD_BYTES", 4_000)
     version = aws.s3.add("a.json", many(1_000))
     for attempts in itertools.count(1):
         left = iter([AGES] * 8)
         try:
             found = ingest("a.json", version, lambda left=left: next(left, processor.RESERVED_SECONDS * 1000))
             break
-        except Unfinished as unfinished:
-            assert "the time is up" in str(unfinished)
+        except Unfinished:
+            pass
         assert attempts < 50
     assert attempts > 2 and counts(found) == [1_000, 1_000, 0, 0, 0]
     assert len(aws.dynamodb.records()) == 1_000
@@ -165,8 +168,9 @@ def test_events(aws):
     assert [counts(file)[1] for file in processor.handler(event(*good), context())["files"]] == [1, 1]
     without, null, other = event(("a.json", ""), ("a.json", "null"), ("a.txt", "v1"))["Records"]
     del without["s3"]["object"]["versionId"]
+    last = event(("c.json", aws.s3.add("c.json", many(1))))["Records"]
     with pytest.raises(IngestionFailed) as failed:
-        processor.handler({"Records": [without, null, other, {}, None, *event(("c.json", aws.s3.add("c.json", many(1))))["Records"]]}, context())
+        processor.handler({"Records": [without, null, other, {}, None, *last]}, context())
     message = str(failed.value)
     assert message.count("has no version id: the bucket must be versioned") == 2
     assert "record 3 ('a.txt'): ValueError" in message and "record 4 (without a key)" in message and "record 5" in message
@@ -202,7 +206,9 @@ def test_broken_answers_are_read_again(aws, monkeypatch):
             broken.append(1)
             raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
 
-    monkeypatch.setattr(type(aws.s3), "_get_object", lambda self, **named: {"Body": Broken()} if len(broken) < 3 else get(self, **named))
+    monkeypatch.setattr(
+        type(aws.s3), "_get_object", lambda self, **named: {"Body": Broken()} if len(broken) < 3 else get(self, **named)
+    )
     assert counts(ingest("a.json", aws.s3.add("a.json", many(3)))) == [3, 3, 0, 0, 0]
     broken[:] = [1] * -10
     monkeypatch.setattr(type(aws.s3), "_get_object", lambda self, **named: {"Body": Broken()})
@@ -233,8 +239,10 @@ class Clock:
         return most
 
 
-TROUBLES = [client_error("ProvisionedThroughputExceededException"), client_error("ThrottlingException"),
-            client_error("RequestLimitExceeded"), client_error("Whatever", 503), ConnectTimeoutError(endpoint_url="x")]  # fmt: skip
+TROUBLES = [
+    client_error("ProvisionedThroughputExceededException"), client_error("ThrottlingException"),
+    client_error("RequestLimitExceeded"), client_error("Whatever", 503), ConnectTimeoutError(endpoint_url="x"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
