@@ -11,12 +11,14 @@ files (``CHECKPOINT``) and the regions' heartbeats (``HEARTBEAT``). The index ho
 RECORD_ID = "recordId"
 TIMESTAMP = "timestamp"
 STATUS = "processingStatus"
-DATA = "data"  # the record as JSON text, numbers as they were written, keys sorted
-CHECKSUM = "checksum"  # SHA-256 of DATA
+DATA = "data"  # the record as JSON text, numbers as they were written, keys sorted; of what is no JSON, its own text
+CHECKSUM = "checksum"  # SHA-256 of DATA; of a record too large for an item, whose beginning DATA holds, of the whole
 REASON = "reason"  # why a record is INVALID
 SOURCE_BUCKET = "sourceBucket"
 SOURCE_KEY = "sourceKey"
 SOURCE_VERSION = "sourceVersionId"
+SOURCE_OFFSET = "sourceOffset"  # bytes of the file before the record: with the version, which of all records made this item
+SOURCE_LINE = "sourceLine"  # of the file, in which the record begins, counted from 1
 REGION = "processingRegion"  # whose function wrote the item
 PROCESSED_AT = "processedAt"
 
@@ -30,10 +32,11 @@ NO_TIMESTAMP = "1970-01-01T00:00:00Z"
 # Of a checkpoint, whose recordId is CHECKPOINT_PREFIX and the SHA-256 of bucket, key and version, each on its own line.
 CHECKPOINT_PREFIX = "checkpoint#"
 OFFSET = "offset"  # bytes of the file whose records are stored
-LINE = "line"  # lines of the file before the offset
+LINE = "line"  # lines of the file before the offset; of a file that is done, before its last records
 COUNTS = ("recordsRead", "recordsStored", "recordsKnown", "recordsInvalid", "recordsConflicting")
-"""``read = stored + known + conflicting``. Known: stored before, with the same content; conflicting: with other content, which
-stays. Invalid ones are counted among these three, and once more by themselves."""
+"""``read = stored + known + conflicting``. Stored: the item is this very record's, by whichever attempt; known: it is another
+record's, with the same content; conflicting: with other content, which stays. Invalid ones are counted among these three, and
+once more by themselves."""
 DONE = "done"  # "true" once the whole file is stored
 FAILURE = "failure"  # of a file that cannot be read at all
 
