@@ -55,14 +55,25 @@ def quick_waits(aws):
     """The waits between Step Functions' retries, minutes together, take a hundredth of their time."""
 
     def scale(factor: float) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
-        connection.request("POST", "/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}))
-        assert b"_SFN_WAIT_SCALE" in connection.getresponse().read()
-        connection.close()
+        assert "stepfunctions._SFN_WAIT_SCALE" in configure(aws, {"stepfunctions._SFN_WAIT_SCALE": factor})["applied"]
 
     scale(0.01)
     yield
     scale(1)
+
+
+def throttled(aws, region: str, table: str, calls: int) -> int:
+    """The next so many PutItem calls of a table are refused; how many of those asked for before have not been made."""
+    return configure(aws, {"throttle": {"region": region, "table": table, "calls": calls}})["left"]
+
+
+def configure(aws, settings: dict) -> dict:
+    """Change how the emulator behaves; its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+    connection.request("POST", "/_ministack/config", json.dumps(settings))
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
 
 
 @pytest.fixture(scope="session")
