@@ -5,6 +5,7 @@ import http.client
 import io
 import itertools
 import json
+import subprocess
 import textwrap
 import time
 import zipfile
@@ -103,6 +104,17 @@ def denied(aws):
             iam.delete_role_policy(RoleName=role, PolicyName="broken")
 
     return deny
+
+
+@pytest.fixture
+def workers(aws):
+    """`workers()` gives the process ids of the emulator's Lambda workers."""
+
+    def find() -> list[int]:
+        table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+        return [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == aws.pid]
+
+    return find
 
 
 @pytest.fixture
