@@ -43,8 +43,10 @@ synth: prerequisites .venv/ready ## write the Terraform JSON of every stack to c
 plan: prerequisites .venv/ready ## what Terraform would change, e.g. make plan STACK=tap
 	@$(python) -m local plan $(STACK)
 
-bench: prerequisites .venv/ready ## the benchmarks, as ratios measured in the same run
+bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios measured in the same run
 	@$(python) bench/synth.py
+	@$(python) -m bench.pipeline
+	@$(python) -m bench.etl
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local
@@ -71,4 +73,12 @@ node_modules/ready: package-lock.json
 	@mkdir -p .tools/checkov && cp checks/checkov/Pipfile checks/checkov/Pipfile.lock .tools/checkov/
 	@test -x .tools/checkov/.venv/bin/python || $(PYTHON) -m venv .tools/checkov/.venv
 	@cd .tools/checkov && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../checkov.log 2>&1 || { cat ../checkov.log; exit 1; }
+	@touch $@
+
+# What the ETL is measured against; nothing that runs needs it.
+.tools/bench/ready: bench/Pipfile.lock | .venv/ready
+	@echo "· what is measured against, as locked, into .tools/bench"
+	@mkdir -p .tools/bench && cp bench/Pipfile bench/Pipfile.lock .tools/bench/
+	@test -x .tools/bench/.venv/bin/python || $(PYTHON) -m venv .tools/bench/.venv
+	@cd .tools/bench && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../bench.log 2>&1 || { cat ../bench.log; exit 1; }
 	@touch $@

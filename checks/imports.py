@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FROM_OUTSIDE = frozenset({"local", "tests", "bench", "checks", "dashboards"})
+FROM_OUTSIDE = frozenset({"local", "tests", "bench", "checks", "dashboards", "ops"})
 """Look in from outside: they may import everything, nobody else imports them."""
 CDK = frozenset({"cdktf", "constructs", "jsii"})
 PROVIDER = "cdktf_cdktf_provider_aws"

@@ -237,12 +237,12 @@ def _fast_lane(header: Header, *, quoted: bool) -> Callable[[bytes, int, int], A
     """What matches lines, if only none. Each quote in them is needed; or none is (``quoted``, for exports that quote everything).
 
     Its groups, with *first* for the amount or the timestamp, whichever column is first, and *second* for the other one:
-    canonical lines; then of one line more, if there is one to be converted: what is before first, first if it is canonical,
-    first if it is not, what is between, second likewise, what is after. Empty lines in front are passed over.
+    canonical lines; then of one line more, if there is one to be converted: what is before first, first if it is canonical
+    (an amount without what may be around it), first if it is not, what is between, second likewise, what is after. Empty lines
+    in front are passed over.
     """
     columns = header.columns
-    canonical = {"amount": values.CANONICAL_AMOUNT, "timestamp": values.CANONICAL_TIMESTAMP}
-    first, second = sorted(columns.index(name) for name in canonical)
+    first, second = sorted(columns.index(name) for name in ("amount", "timestamp"))
 
     def field(text: bytes) -> bytes:
         return b'(?:"%b"|%b)' % (text, text) if quoted else text
@@ -252,21 +252,25 @@ def _fast_lane(header: Header, *, quoted: bool) -> Callable[[bytes, int, int], A
         kinds = (form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names)
         return b"".join(b"(?:%b){%d}+" % (kind, len([*alike])) for kind, alike in groupby(kinds))
 
-    def line(text: bytes, value: bytes, other: bytes, end: bytes) -> bytes:
-        """``text`` and ``value`` group what they hold; ``other`` is a field that nothing is required of."""
+    def line(text: bytes, value: dict[str, bytes], other: bytes, end: bytes) -> bytes:
+        """``text`` groups what it holds; ``value`` is an amount or a timestamp, ``other`` a field that nothing is required of."""
         return b"".join((
             text % fields(columns[:first], other, b"%b,"),
-            value % field(canonical[columns[first]]),
+            value[columns[first]],
             text % (fields(columns[first + 1 : second], other, b",%b") + b","),
-            value % field(canonical[columns[second]]),
+            value[columns[second]],
             text % fields(columns[second + 1 :], other, b",%b"),
             end,
         ))
 
-    canonical_line = line(b"%b", b"%b", field(_PLAIN), header.line_end)
-    canonical_or_not = rb"(?:(%%b)(?=[,\r\n])|(%b|%b))" % (_QUOTED, _PLAIN)
+    canonical = {"amount": field(values.CANONICAL_AMOUNT), "timestamp": field(values.CANONICAL_TIMESTAMP)}
+    canonical_line = line(b"%b", canonical, field(_PLAIN), header.line_end)
+    ready = {name: b"(%b)" % text for name, text in canonical.items()}
+    if not quoted:
+        ready["amount"] = values.WRAPPED_AMOUNT
+    ready_or_not = {name: rb"(?:%b(?=[,\r\n])|(%b|%b))" % (text, _QUOTED, _PLAIN) for name, text in ready.items()}
     any_field = field(_PLAIN) if quoted else b"(?:%b|%b)" % (_DULY_QUOTED, _PLAIN)
-    other_line = line(b"(%b)", canonical_or_not, any_field, rb"\r?\n")
+    other_line = line(b"(%b)", ready_or_not, any_field, rb"\r?\n")
     # Not `(?:…)*+`: before 3.11.5, Python took a part of the line that ends such a repetition for a line (gh-106052).
     return re.compile(rb"(?:\r?\n)*((?:%b)*)(?:%b)?" % (canonical_line, other_line)).match
 

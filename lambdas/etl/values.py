@@ -6,7 +6,7 @@ converted*. Every pattern is linear in the length of its input; whatever is cach
 """
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 
 _CACHED_VALUES = 16_384
@@ -18,6 +18,9 @@ _MAX_EXPONENT = 30
 
 CANONICAL_AMOUNT = rb"(?:0|-?[1-9][0-9]{0,17}+)\.[0-9]{2,}+"
 """A pattern of what ``amount`` answers unchanged; nearly all of it."""
+
+WRAPPED_AMOUNT = rb" *+(?:\+?\$?(?=[0-9]))?+(%b) *+" % CANONICAL_AMOUNT
+"""A pattern of amounts that are canonical but for what is around them; its group is what ``amount`` answers."""
 
 _AMOUNT = re.compile(
     rb"([+-]?\$?|\$[+-])"
@@ -73,28 +76,30 @@ _cached_amount = lru_cache(_CACHED_VALUES)(_read_amount)
 
 CANONICAL_TIMESTAMP = (
     rb"[1-9][0-9]{3}-(?:"
-    rb"(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|"
-    rb"(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|"
-    rb"02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    rb"(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|"
+    rb"(?:0[13-9]|1[0-2])-(?:29|30)|"
+    rb"(?:0[13578]|1[02])-31)"
     rb"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9}+)?Z"
 )
 """Likewise for ``timestamp``: all but the 29th of February and the years before 1000."""
 
-_HOUR_MINUTE = rb"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-# Groups of each form: day, time of day, offset.
-_ISO = re.compile(
-    rb"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    rb"(?:[T ](" + _HOUR_MINUTE + rb"(?::[0-5][0-9](?:\.[0-9]{1,9})?)?)"
-    rb"(?:Z|([+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?"  # an offset needs a time
+# A timestamp is a day, a minute of it, and the rest. Whole timestamps hardly repeat, but there are only 1,440 minutes, and the
+# same few thousand days come again and again: each part is looked up.
+_DAY = re.compile(
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]?|"
+    rb"[0-9]{2}/[0-9]{2}/[0-9]{4} ?|"
+    rb"[0-9]{2}-[A-Za-z]{3}-[0-9]{4} "  # needs a time
 ).fullmatch
-_AMERICAN = re.compile(rb"([0-9]{2}/[0-9]{2}/[0-9]{4})(?: (" + _HOUR_MINUTE + rb"(?::[0-5][0-9])?))?()").fullmatch
-_NAMED_MONTH = re.compile(rb"([0-9]{2}-[A-Za-z]{3}-[0-9]{4}) (" + _HOUR_MINUTE + rb":[0-5][0-9])()").fullmatch
-_EPOCH = re.compile(rb"([0-9]{9,10})([0-9]{3})?").fullmatch  # seconds (9 or 10 digits), then perhaps milliseconds
 _MONTHS = {
     name: b"%02d" % number
     for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
 }
-_EPOCH_START = datetime(1970, 1, 1)
+_MINUTES = [b"%02d:%02d" % divmod(number, 60) for number in range(24 * 60)]
+_MINUTE_NUMBERS = {minute: number for number, minute in enumerate(_MINUTES)}
+_SECONDS = [b":%02d" % number for number in range(60)]
+_RESTS = {b"": b":00Z"} | {second: second + b"Z" for second in _SECONDS}
+# Groups: seconds, offset.
+_ISO_REST = re.compile(rb"(:[0-5][0-9](?:\.[0-9]{1,9})?)?(?:Z|([+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?").fullmatch
 
 
 def timestamp(value: bytes) -> bytes | None:
@@ -102,36 +107,40 @@ def timestamp(value: bytes) -> bytes | None:
     value = value.strip()
     if value.isdigit():
         return _read_epoch(value)
-    match = (_AMERICAN if value[2:3] == b"/" else _NAMED_MONTH if value[2:3] == b"-" else _ISO)(value)
-    if not match:
-        return None
-    day, clock, offset = match.groups()
-    day = _day(day)  # the same few thousand again and again, whereas whole timestamps hardly repeat
+    named_month = value[2:3] == b"-"
+    start = 12 if named_month else 11  # of the time of day
+    day, minute, rest = _day(value[:start]), value[start : start + 5], value[start + 5 :]
     if not day:
         return None
-    if not clock:
+    if len(value) == 10:
         return day + b"T00:00:00Z"
-    if len(clock) == 5:
-        clock += b":00"
-    if not offset:
-        return b"%bT%bZ" % (day, clock)
-    try:
-        moment = datetime.fromisoformat(f"{day.decode()}T{clock[:8].decode()}") - _offset(offset)
-    except OverflowError:  # outside the years 1 to 9999
+    if minute not in _MINUTE_NUMBERS or (named_month and not rest):  # which has seconds always
         return None
-    return b"%b%bZ" % (moment.isoformat().encode(), clock[8:])
+    if rest in _RESTS:
+        return day + b"T" + minute + _RESTS[rest]
+    match = _ISO_REST(rest) if value[4:5] == b"-" else None
+    if not match:
+        return None
+    seconds, offset = match.groups()
+    if offset:
+        days, number = divmod(_MINUTE_NUMBERS[minute] - _offset(offset), len(_MINUTES))
+        day, minute = _shifted(day, days), _MINUTES[number]
+    return day and b"%bT%b%bZ" % (day, minute, seconds or b":00")
 
 
 @lru_cache(_CACHED_VALUES)
 def _day(text: bytes) -> bytes | None:
-    """A day in one of the three forms → ``YYYY-MM-DD``, or None if it does not stand in the calendar."""
+    """A day in one of the three forms, with what parts it from a time → ``YYYY-MM-DD``, or None if it does not stand in the
+    calendar."""
+    if not _DAY(text):
+        return None
     if text[2:3] == b"/":
         month, day, year = text.split(b"/")
     elif text[2:3] == b"-":
         day, name, year = text.split(b"-")
         month = _MONTHS.get(name.lower(), b"00")
     else:
-        year, month, day = text.split(b"-")
+        year, month, day = text[:10].split(b"-")
     try:
         return date(int(year), int(month), int(day)).isoformat().encode()
     except ValueError:
@@ -139,15 +148,26 @@ def _day(text: bytes) -> bytes | None:
 
 
 @lru_cache(_CACHED_VALUES)
-def _offset(text: bytes) -> timedelta:
-    """``b"-0530"``, with or without colon and minutes."""
-    return timedelta(hours=int(text[:3]), minutes=int(text[:1] + (text[3:].lstrip(b":") or b"0")))
+def _shifted(day: bytes, days: int) -> bytes | None:
+    """``day``, so many days later; None outside the years 1 to 9999."""
+    try:
+        return (date.fromisoformat(day.decode()) + timedelta(days)).isoformat().encode()
+    except OverflowError:
+        return None
+
+
+@lru_cache(_CACHED_VALUES)
+def _offset(text: bytes) -> int:
+    """``b"-0530"``, with or without colon and minutes, in minutes."""
+    return int(text[:3]) * 60 + int(text[:1] + (text[3:].lstrip(b":") or b"0"))
 
 
 def _read_epoch(value: bytes) -> bytes | None:
-    match = _EPOCH(value)
-    if not match:
+    """Seconds since 1970, 9 or 10 digits; or milliseconds, three digits more."""
+    if len(value) not in (9, 10, 12, 13):
         return None
-    seconds, milliseconds = match.groups()
-    moment = (_EPOCH_START + timedelta(seconds=int(seconds))).isoformat().encode()
+    seconds, milliseconds = (value[:-3], value[-3:]) if len(value) > 10 else (value, b"")
+    number, second = divmod(int(seconds), 60)
+    days, number = divmod(number, len(_MINUTES))
+    moment = b"%bT%b%b" % (_shifted(b"1970-01-01", days), _MINUTES[number], _SECONDS[second])
     return moment + (b".%bZ" % milliseconds if milliseconds else b"Z")

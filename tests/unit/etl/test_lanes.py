@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lambdas.etl import header, rows
 from tests.unit.etl.test_values import CASES
 
+SIGNS = [b"", b"+", b"-", b"$", b"+$", b"-$", b"$+", b"$-", b"+-", b"$$", b"+$-", b"+ ", b"$ ", b"  ", b" +$", b"\t"]
 AMOUNTS = [value.encode() for kind, value, _ in CASES if kind == "amount"]
+AMOUNTS += [sign + number for sign in SIGNS for number in (b"5.00", b"0.00", b"1.5 ", b" 1.50 ", b"1.50\t")]
 TIMESTAMPS = [value.encode() for kind, value, _ in CASES if kind == "timestamp"]
 DAYS = [b"2024-%02d-%02dT10:11:12Z" % (month, day) for month in range(14) for day in (0, 1, 28, 29, 30, 31, 32)]
 NOTES = [

@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured, what it is measured against, and how it is told."""

@@ -1,0 +1,1 @@
+"""Commands for those who operate the pipelines: ``python -m ops COMMAND``."""

@@ -1,0 +1,130 @@
+"""Commands for those who operate the pipelines: `python -m ops cost | failover | send`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ops import cost
+from ops.failover import Failover
+from ops.producer import Producer
+from ops.regions import PATIENT, Names, OpsError, pair
+from settings import INGESTION_REGIONS, SettingsError
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())
+
+
+def failover(given: argparse.Namespace) -> int:
+    """Which region is active; make the other one active, or the first one again; finish what a failed region has left."""
+    regions = pair(Names.read(given.suffix))
+    work = Failover(regions, console, wait_seconds=given.wait, confirm=lambda question: given.yes or _yes(question))
+    try:
+        if given.resume:
+            return max(work.resume(name, since=given.since, dry_run=given.dry_run) for name in _regions(given.resume))
+        if given.status:
+            return work.status()
+        target = INGESTION_REGIONS[0] if given.back else given.to
+        return work.to(target, force=given.force, dry_run=given.dry_run, back=given.back)
+    except OpsError as error:
+        console.print(Text(f"{error}\n{work.case}", "red"))
+        return 1
+    except KeyboardInterrupt:
+        console.print(Text(f"\nInterrupted. {work.case}"))
+        return 130
+
+
+def send(given: argparse.Namespace) -> int:
+    """Send files to the active region, as producers should; each under its own name, after --prefix."""
+    producer = Producer(pair(Names.read(given.suffix), config=PATIENT))
+    failed = 0
+    for file in given.files:
+        try:
+            sent = producer.send(file, given.prefix + file.name)
+        except (OpsError, OSError) as error:
+            console.print(Text(f"✗ {file}: {error}", "red"))
+            failed += 1
+        else:
+            where = f"s3://{sent.bucket}/{sent.key} version {sent.version_id}"
+            console.print(Text(f"✓ {file} → {where} ({sent.region}, epoch {sent.epoch})"))
+    return 1 if failed else 0
+
+
+def _regions(given: str) -> Sequence[str]:
+    return INGESTION_REGIONS if given == "both" else [given]
+
+
+def _yes(question: str) -> bool:
+    if not sys.stdin.isatty():
+        console.print(Text("There is no terminal to ask. Remedy: --yes."))
+        return False
+    return input(f"{question} Type yes: ").strip().lower() == "yes"
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no time; such as 2026-11-21T03:00:00+00:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _seconds(text: str) -> float:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return float(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("cost", help="what files and an idle month cost, from measured CPU time and published prices")
+
+    switching = commands.add_parser(
+        "failover", help=failover.__doc__, description=failover.__doc__, epilog="Step by step: docs/disaster-recovery.md")
+    what = switching.add_mutually_exclusive_group(required=True)
+    what.add_argument("--status", action="store_true", help="which region is active, and how both are; changes nothing")
+    what.add_argument("--to", choices=INGESTION_REGIONS, metavar="REGION", help=f"make active {' or '.join(INGESTION_REGIONS)}")
+    what.add_argument(
+        "--back", action="store_true", help=f"make {INGESTION_REGIONS[0]} active again once replication has caught up")
+    what.add_argument("--resume", choices=[*INGESTION_REGIONS, "both"], nargs="?", const="both", metavar="REGION",
+                      help="send what a region has not finished again to its processor; default: both regions'")
+    switching.add_argument("--dry-run", action="store_true", help="check and tell, write nothing")
+    switching.add_argument("--yes", action="store_true", help="do not ask")
+    switching.add_argument("--force", action="store_true", help="switch to a region that is not ready, if it lacks no part")
+    switching.add_argument("--since", type=_time, metavar="TIME", help="--resume: leave out what was uploaded before")
+    switching.add_argument("--wait", type=_seconds, default=180.0, metavar="SECONDS",
+                           help="for the probe, or for progress of --resume; default: 180")
+
+    sending = commands.add_parser("send", help=send.__doc__, description=send.__doc__)
+    sending.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".json or .csv")
+    sending.add_argument("--prefix", default="", help="before each name, such as orders/")
+    for command in (switching, sending):
+        command.add_argument("--suffix", help="of the environment; default: ENVIRONMENT_SUFFIX, cdktf.json, prod")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    if given.command == "cost":
+        print(cost.page(), end="")
+        return 0
+    try:
+        return failover(given) if given.command == "failover" else send(given)
+    except SettingsError as error:
+        console.print(Text(str(error), "red"))
+        return 2
+    except OpsError as error:
+        console.print(Text(str(error), "red"))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
