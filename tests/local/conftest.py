@@ -156,14 +156,16 @@ class Maker:
             iam.put_role_policy(RoleName=name, PolicyName="grants", PolicyDocument=json.dumps(policy))
         return role["Arn"]
 
-    def function(self, code: str, *statements: tuple[str, str], timeout: int = 20, name: str | None = None) -> str:
-        """ARN of a function; `code` defines `handler(event, context)`."""
+    def function(
+        self, code: str, *statements: tuple[str, str], timeout: int = 20, name: str | None = None, role: str | None = None
+    ) -> str:
+        """ARN of a function; `code` defines `handler(event, context)`. Its role, unless there is one, allows the statements."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("code.py", textwrap.dedent(code))
         return self.aws.client("lambda").create_function(
             FunctionName=name or self.name("function"), Runtime="python3.13", Handler="code.handler", Timeout=timeout,
-            Role=self.role(*statements, service="lambda"), Code={"ZipFile": archive.getvalue()})["FunctionArn"]
+            Role=role or self.role(*statements, service="lambda"), Code={"ZipFile": archive.getvalue()})["FunctionArn"]
 
     def bucket(self) -> str:
         name = self.name("bucket")

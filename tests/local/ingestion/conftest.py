@@ -22,7 +22,7 @@ def name():
 
 def record(record_id: str, **more) -> dict:
     """A valid one."""
-    return {"recordId": record_id, "timestamp": "2026-03-01T00:00:00Z", **more}
+    return {"recordId": record_id, "timestamp": "2026-03-01T00:00:00Z"} | more
 
 
 def lines(records) -> bytes:

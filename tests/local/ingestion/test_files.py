@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_every_kind_of_file(ingestion, name, region):
 def test_ten_thousand_records_in_one_file(ingestion, name):
     """R3b: stored = records in the file, provably: by its counts, and by the items themselves."""
     file = ingestion.upload(EAST, f"{name}.json", lines(numbered(name, 10_000)))
-    [done] = ingestion.wait([file]).values()
+    [done] = ingestion.wait([file], seconds=900).values()
     assert counts(done) == (10_000, 10_000, 0, 0, 0)
     own = records_of(file, ingestion.records(EAST))
     assert {item[contract.RECORD_ID] for item in own} == {f"{name}-{number}" for number in range(10_000)}
@@ -88,14 +89,14 @@ def test_same_file_three_times_changes_nothing(ingestion, name):
 
 def test_overlapping_files(ingestion, name):
     """R3b: at once; each record is stored by one of them and known to the other."""
-    bodies = [lines(numbered(name, 200, start)) for start in (0, 100, 200)]
+    bodies = [lines(numbered(name, 40, start)) for start in (0, 20, 40)]
     with ThreadPoolExecutor() as threads:
-        files = list(threads.map(lambda body: ingestion.upload(EAST, f"{name}-{hash(body)}.json", body), bodies))
+        files = list(threads.map(lambda body: ingestion.upload(EAST, f"{name}.json", body), bodies))
     done = ingestion.wait(files)
     total = [sum(each) for each in zip(*(counts(done[file]) for file in files), strict=True)]
-    assert total == [600, 400, 200, 0, 0]
+    assert total == [120, 80, 40, 0, 0]
     own = [item for file in files for item in records_of(file, ingestion.records(EAST))]
-    assert {item[contract.RECORD_ID] for item in own} == {f"{name}-{number}" for number in range(400)} and len(own) == 400
+    assert {item[contract.RECORD_ID] for item in own} == {f"{name}-{number}" for number in range(80)} and len(own) == 80
 
 
 def test_first_record_of_a_key_wins(ingestion, name):
@@ -112,15 +113,15 @@ def test_first_record_of_a_key_wins(ingestion, name):
 
 def test_west_write_is_visible_in_the_east(ingestion, name):
     """R4: the very item, by its key and by the index."""
-    file = ingestion.upload(WEST, f"{name}.json", lines([record(name)]))
+    moment = datetime.now(UTC).isoformat()  # no other record's
+    file = ingestion.upload(WEST, f"{name}.json", lines([record(name, timestamp=moment)]))
     ingestion.wait([file])
     [there] = records_of(file, ingestion.records(WEST))
     [here] = records_of(file, ingestion.records(EAST))
     assert here == there and here[contract.REGION] == WEST
     by_status = ingestion.client("dynamodb", EAST).query(
-        TableName=ingestion.table, IndexName=contract.INDEX, KeyConditionExpression="#s = :v AND #t = :t",
-        FilterExpression="#r = :r", ExpressionAttributeNames={
-            "#s": contract.STATUS, "#t": contract.TIMESTAMP, "#r": contract.RECORD_ID},
-        ExpressionAttributeValues={":v": {"S": contract.VALID}, ":t": {"S": here[contract.TIMESTAMP]}, ":r": {"S": name}})
-    assert by_status["Count"] == 1
+        TableName=ingestion.table, IndexName=contract.INDEX, KeyConditionExpression="#status = :valid AND #time = :time",
+        ExpressionAttributeNames={"#status": contract.STATUS, "#time": contract.TIMESTAMP},
+        ExpressionAttributeValues={":valid": {"S": contract.VALID}, ":time": {"S": here[contract.TIMESTAMP]}})
+    assert [item[contract.RECORD_ID]["S"] for item in by_status["Items"]] == [name]
     assert ingestion.checkpoint(file, EAST) == ingestion.checkpoint(file, WEST)
