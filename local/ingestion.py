@@ -112,7 +112,7 @@ class Ingestion:
         """How many records a region's consumer has counted, by status: the sums of its metric, which stands in its log."""
         counts: Counter[str] = Counter()
         pages = self.client("logs", region).get_paginator("filter_log_events").paginate(
-            logGroupName=f"/aws/lambda/{self.consumer(region)}")
+            logGroupName=f"/aws/lambda/{self.consumer(region)}", filterPattern='"_aws"')
         for line in (event["message"] for page in pages for event in page["events"]):
             metrics = _metrics_in(line)
             if contract.METRIC_RECORDS in metrics:

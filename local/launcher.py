@@ -585,27 +585,34 @@ def first_reported(mapping: dict, records: list[dict], answer) -> int | None:
 
 _to_throttle: Counter[tuple[str, str]] = Counter()  # PutItem calls, by region and table
 _throttle_lock = threading.Lock()
+_held: dict[tuple[str, str, str, str], tuple] = {}  # the last write of each item, by account, table and key
+_holding: list[bool] = []  # something in it: writes are held
 
 
-async def tests_may_throttle_tables(original, path: str, method: str, body: bytes):
+async def tests_may_disturb_tables(original, path: str, method: str, body: bytes):
     """Nothing of AWS: `POST /_ministack/config` with `{"throttle": {"region": …, "table": …, "calls": 40}}` has the next 40
-    PutItem calls of that table refused, and answers how many of those asked for before are `left`.
+    PutItem calls of that table refused, and answers how many of those asked for before are `left`. With `{"replication": "held"}`
+    no write reaches the other regions, until `{"replication": "flows"}`.
     """
     try:
-        wanted = json.loads(body or b"{}").get("throttle") if (path, method) == ("/_ministack/config", "POST") else None
+        wanted = json.loads(body or b"{}") if (path, method) == ("/_ministack/config", "POST") else {}
     except ValueError:
-        wanted = None
-    if not wanted:
-        return await original(path, method, body)
-    table = wanted["region"], wanted["table"]
-    with _throttle_lock:
-        left, _to_throttle[table] = _to_throttle[table], wanted["calls"]
-    return json_response({"left": left})
+        wanted = {}
+    if "throttle" in wanted:
+        table = wanted["throttle"]["region"], wanted["throttle"]["table"]
+        with _throttle_lock:
+            left, _to_throttle[table] = _to_throttle[table], wanted["throttle"]["calls"]
+        return json_response({"left": left})
+    if "replication" in wanted:
+        _held.clear() if wanted["replication"] == "held" else replicate_held()
+        _holding[:] = [True] if wanted["replication"] == "held" else []
+        return json_response({})
+    return await original(path, method, body)
 
 
 def writes_are_throttled_on_demand(original, data: dict):
     """AWS throttles writes to a table that outgrow its capacity (DynamoDB Developer Guide, "Throttling issues"). MiniStack never
-    does; here `tests_may_throttle_tables` says when.
+    does; here `tests_may_disturb_tables` says when.
     """
     table = get_region(), data.get("TableName", "")
     with _throttle_lock:
@@ -615,6 +622,27 @@ def writes_are_throttled_on_demand(original, data: dict):
         message = "Throughput exceeds the current capacity of your table or index."
         return error_response_json("ThrottlingException", message, 400)
     return original(data)
+
+
+def replication_waits_on_demand(original, table: dict, event: str, old: dict | None, new: dict | None) -> None:
+    """AWS replicates a write to the other regions in a second or so, later if one is cut off; of two writes to one item the
+    later stays everywhere (DynamoDB Developer Guide, "Global tables"). MiniStack replicates at once; here
+    `tests_may_disturb_tables` says when not.
+    """
+    item = new if new is not None else old
+    if not _holding or item is None or not dynamodb._replica_group(table):
+        return original(table, event, old, new)
+    keys = [json.dumps(item.get(table[name])) if table[name] else "" for name in ("pk_name", "sk_name")]
+    _held[get_account_id(), table["TableName"], *keys] = functools.partial(original, table, event, old, new), get_region()
+    return None
+
+
+def replicate_held() -> None:
+    """Carry over what was held: the last write of each item."""
+    for (account, *_), (write, region) in list(_held.items()):
+        with request_scope(account, region):
+            write()
+    _held.clear()
 
 
 # --- API Gateway: REST APIs ------------------------------------------------------------------------------------------------
@@ -849,6 +877,26 @@ def to_xml(shape: Shape, value) -> str:
     if shape.type_name == "timestamp":
         return datetime.datetime.fromtimestamp(value, datetime.UTC).isoformat().replace("+00:00", "Z")
     return str(value).lower() if shape.type_name == "boolean" else escape(str(value))
+
+
+EVENTS_OF_A_PAGE = 10_000  # of FilterLogEvents, at most
+
+
+def long_logs_come_in_pages(original, data: dict):
+    """AWS: FilterLogEvents gives a `nextToken` as long as there are more events than a page holds (CloudWatch Logs API
+    reference). MiniStack leaves out the rest. Here the token is the last event's time, and how many of that time were told.
+    """
+    moment, _, told_of_it = data.get("nextToken", "").partition("/")
+    status, headers, body = original({**data, "startTime": int(moment)} if moment else data)
+    if status != 200:
+        return status, headers, body
+    answer = json.loads(body)
+    events = answer["events"]
+    answer["events"] = events[int(told_of_it or 0):]
+    if len(events) >= min(data.get("limit", EVENTS_OF_A_PAGE), EVENTS_OF_A_PAGE):
+        last = events[-1]["timestamp"]
+        answer["nextToken"] = f"{last}/{sum(event['timestamp'] == last for event in events)}"
+    return json_response(answer)
 
 
 _saved_queries = AccountRegionScopedDict()
@@ -1278,7 +1326,7 @@ async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11
 def resets_forget_all(original) -> None:
     """Nothing of AWS: MiniStack's `/_ministack/reset` also forgets what shims keep."""
     original()
-    for kept in (_saved_queries, _lifecycle_policies, _to_throttle):
+    for kept in (_saved_queries, _lifecycle_policies, _to_throttle, _held, _holding):
         kept.clear()
     _rekognition.forget()
 
@@ -1322,6 +1370,7 @@ SHIMS = (  # outermost last, where one function carries several
     (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),
     (cloudwatch, "_describe_alarms", alarms_are_described_whole),
     (cloudwatch_logs, "handle_request", saved_queries_are_kept),
+    (cloudwatch_logs, "_filter_log_events", long_logs_come_in_pages),
     (opensearchserverless, "_validate_rules", dashboards_are_named_by_their_collection),
     (opensearchserverless, "_policy_detail", descriptions_nobody_gave_are_absent),
     (opensearchserverless, "_collection_detail", descriptions_nobody_gave_are_absent),
@@ -1336,7 +1385,8 @@ SHIMS = (  # outermost last, where one function carries several
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
     (dynamodb, "_put_item", writes_are_throttled_on_demand),
-    (app, "_handle_admin_config_request", tests_may_throttle_tables),
+    (dynamodb, "_replicate_write", replication_waits_on_demand),
+    (app, "_handle_admin_config_request", tests_may_disturb_tables),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
 )

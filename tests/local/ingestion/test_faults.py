@@ -45,6 +45,13 @@ def dead_letters(ingestion, region, url=None):
     return [json.loads(message["Body"]) for message in found]
 
 
+def logged(ingestion, region, group, pattern) -> list[str]:
+    """The lines of a log group that fit a pattern of CloudWatch's."""
+    pages = ingestion.client("logs", region).get_paginator("filter_log_events").paginate(
+        logGroupName=group, filterPattern=pattern)
+    return [event["message"].strip() for page in pages for event in page["events"]]
+
+
 def test_throttled_table_loses_nothing(aws, ingestion, name):
     """R3b: 150 writes are refused, of records and of the checkpoint; all are made in the end, in the same attempt."""
     throttled(aws, EAST, ingestion.table, 150)
@@ -66,16 +73,9 @@ def test_killed_processor_goes_on_from_its_checkpoint(ingestion, name, workers):
     [done] = ingestion.wait([file], seconds=600).values()
     assert [done[each] for each in contract.COUNTS] == [2_000, 2_000, 0, 0, 0]
     assert numbers_of(file, ingestion) == list(range(2_000))
-    starts = [line["offset"] for line in said(ingestion, EAST) if line["message"] == "started" and line.get("key") == file.key]
-    assert starts == [0, reached[contract.OFFSET]]
-
-
-def said(ingestion, region) -> list[dict]:
-    """What the processor has logged, line by line."""
-    pages = ingestion.client("logs", region).get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/{ingestion.output('function_name', region)}")
-    found = [event["message"] for page in pages for event in page["events"]]
-    return [told for text in found if text.startswith('{"level"') for told in [json.loads(text)]]
+    group = f"/aws/lambda/{ingestion.output('function_name', EAST)}"
+    started = [told for told in map(json.loads, logged(ingestion, EAST, group, '"started"')) if told["key"] == file.key]
+    assert [told["offset"] for told in started] == [0, reached[contract.OFFSET]]
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -194,8 +194,7 @@ def test_poison_record_in_the_stream(ingestion, name):
 
     def seen(record_id: str) -> int:
         group = f"/aws/lambda/{ingestion.consumer(EAST)}"
-        pages = ingestion.client("logs", EAST).get_paginator("filter_log_events").paginate(logGroupName=group)
-        return sum(event["message"].strip() == f"SEEN {record_id}" for page in pages for event in page["events"])
+        return logged(ingestion, EAST, group, "SEEN").count(f"SEEN {record_id}")
 
     with downstream_code(ingestion, EAST, POISONED):
         records = [*numbered(name, 3), record(f"{name}-poison"), *numbered(name, 3, 3)]
