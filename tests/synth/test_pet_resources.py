@@ -632,8 +632,8 @@ def test_outputs(pets):
     assert {name: pets.readable(each["value"]) for name, each in pets.json["output"].items()} == {
         "pet_api_url": "<aws_api_gateway_stage pets/api/stage invoke_url>",
         "pet_api_key_id": "<aws_api_gateway_api_key pets/api_key/key id>",
-        "pet_api_release": '{"function": "serverlessapp-image-api", "alias": "live", "application": "serverlessapp-image-api-live",'
-        ' "group": "serverlessapp-image-api-live"}',
+        "pet_api_release": '{"function": "serverlessapp-image-api", "alias": "live", '
+        '"application": "serverlessapp-image-api-live", "group": "serverlessapp-image-api-live"}',
         "pet_bucket_name": BUCKET,
         "pet_table_name": "serverlessapp-DetectionLogs",
         "pet_state_machine_arn": PIPELINE,
