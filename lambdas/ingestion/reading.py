@@ -297,7 +297,7 @@ def _element(window: _Window) -> tuple[bytes, int]:
         if skipped + at > _MAX_SKIPPED_BYTES:
             raise _Broken(kept or window.load(KEPT_BYTES))
         if not found:
-            if at > MAX_RECORD_BYTES or skipped:
+            if at > MAX_RECORD_BYTES:
                 kept = kept or window.load(KEPT_BYTES)
                 skipped += at
                 window.advance(at)

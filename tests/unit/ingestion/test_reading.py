@@ -176,22 +176,28 @@ def test_not_csv(body):
 
 
 def test_odd_quotes_cost_no_more_than_the_file():
-    """R3: a file of which every line opens a quote is read in linear time (bytes looked at, not seconds)."""
-    looked = 0
-    split = reading._split
+    """R3: a file of which every line opens a quote is read in linear time (bytes and lines looked at, not seconds)."""
+    looked = ends = 0
+    split, line_end = reading._split, reading._Window.line_end
 
     def counted(text):
         nonlocal looked
         looked += len(text)
         return split(text)
 
-    for line in (b'x","y\n', b'x,"y\n', b'"x"y"\n', b'",","\n', b'x"\n', b'"x\n"\n\n'):
+    def counted_end(window, start):
+        nonlocal ends
+        ends += 1
+        return line_end(window, start)
+
+    for line in (b'"x"y\n', b'x","y\n', b'x,"y\n', b'"x"y"\n', b'",","\n', b'x"\n', b'"x\n"\n\n'):
         body = b"a,b\n" + line * 2_000
-        looked = 0
+        looked = ends = 0
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reading, "_split", counted)
+            patch.setattr(reading._Window, "line_end", counted_end)
             read(body, ".csv")
-        assert looked <= 4 * len(body)
+        assert looked <= 4 * len(body) and ends <= 4 * body.count(b"\n")
 
 
 # --- size ------------------------------------------------------------------------------------------------------------
