@@ -59,10 +59,8 @@ class IngestionStack(AwsStack):
         )
         names = (settings.ingestion_bucket_name, settings.ingestion_dr_bucket_name)
         buckets = [name or self.name(default, 63) for name, default in zip(names, BUCKET_NAMES, strict=True)]
-        RegionalIngestion(self, active, region=active, other_region=ready, bucket_name=buckets[0], table=table)
-        RegionalIngestion(
-            self, ready, region=ready, other_region=active, bucket_name=buckets[1], table=table.replica(ready)
-        )
+        RegionalIngestion(self, region=active, other_region=ready, bucket_name=buckets[0], table=table)
+        RegionalIngestion(self, region=ready, other_region=active, bucket_name=buckets[1], table=table.replica(ready))
 
 
 class RegionalIngestion(Region):
@@ -71,14 +69,14 @@ class RegionalIngestion(Region):
     def __init__(
         self,
         stack: IngestionStack,
-        id_: str,
         *,
         region: str,
         other_region: str,
         bucket_name: str,
         table: TableGrants,
     ) -> None:
-        super().__init__(stack, id_, region=region)
+        here = region.replace("-", "_")
+        super().__init__(stack, here, region=region)
         settings = stack.settings
         namespace = stack.name("serverless-ingestion-prod", 255)
 
@@ -196,7 +194,6 @@ class RegionalIngestion(Region):
             '| filter key = "REPLACE-ME.json"\n| sort @timestamp asc',
         )
 
-        here = region.replace("-", "_")
         outputs = {
             "bucket_name": (bucket.name, "Upload .json and .csv here"),
             "bucket_arn": (bucket.arn, "The bucket"),
@@ -222,7 +219,7 @@ class RegionalIngestion(Region):
         stream: StreamMapping,
     ) -> Dashboard:
         """Alarms and the dashboard of this region (R7)."""
-        processor, consumer, heartbeat = functions
+        processor, _, heartbeat = functions
 
         def own(name: str, statistic: str = "Sum", **dimensions: str) -> Metric:
             return Metric(name.lower(), namespace, name, {"service": contract.METRICS_SERVICE, **dimensions}, statistic)
@@ -232,8 +229,8 @@ class RegionalIngestion(Region):
             self,
             "duration",
             name="serverless-data-processor-duration-prod",
-            description=f"A file took {processor.name} longer than {settings.ingestion_duration_alarm_seconds} of its 300 seconds. "
-            f"Look: aws logs tail {processor.log_group.name} --region {self.region} --since 1h",
+            description=f"A file took {processor.name} longer than {settings.ingestion_duration_alarm_seconds} of its 300 "
+            f"seconds. Look: aws logs tail {processor.log_group.name} --region {self.region} --since 1h",
             expression="duration / 1000",
             metrics=[longest],
             topic=topic,

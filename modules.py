@@ -117,7 +117,7 @@ class Place:
     partition: str
 
     @staticmethod
-    def of(construct: IConstruct) -> Place:
+    def around(construct: IConstruct) -> Place:
         """The nearest one around a construct: a Region, or the stack. Raises TypeError outside an AwsStack."""
         for scope in reversed(construct.node.scopes):
             if isinstance(scope, Place):
@@ -305,7 +305,7 @@ class Role(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, service: str, description: str) -> None:
         """``service`` is the principal, such as ``lambda.amazonaws.com``. Names: 64 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         trust = PolicyDocument(self, "trust")
         # Lambda alone sends no aws:SourceAccount when it assumes an execution role; every other service must act for
         # this account (the confused deputy, IAM user guide). Whether these two send it, their user guides leave open.
@@ -404,7 +404,7 @@ class Alarm(Construct):
         come late. ``description`` names the command that answers it (E10). ``missing_is_alarm`` is for a sign of life: no data is
         an alarm, too."""
         super().__init__(scope, id_)
-        self.name = Place.of(self).name(name, 255)
+        self.name = Place.around(self).name(name, 255)
         query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
         metric = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQueryMetric
         cloudwatch_metric_alarm.CloudwatchMetricAlarm(
@@ -447,7 +447,7 @@ class Dashboard(Construct):
         self, scope: Construct, id_: str, *, name: str, rows: Sequence[Sequence[tuple[str, Sequence[Metric]]]]
     ) -> None:
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.global_name(name, 255)
         widgets = []
         for y, row in enumerate(rows):
@@ -487,7 +487,7 @@ class LogGroup(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, name: str) -> None:
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.group = cloudwatch_log_group.CloudwatchLogGroup(
             self, "group", name=name, retention_in_days=place.settings.log_retention_days
         )
@@ -509,7 +509,7 @@ class LogMetric(Construct):
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
             self,
             "filter",
-            name=Place.of(self).name(f"{namespace}-{name}", 512),
+            name=f"{namespace}-{name}",
             log_group_name=group.group.name,
             pattern=pattern,
             metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
@@ -527,7 +527,7 @@ class LogsQuery(Construct):
         cloudwatch_query_definition.CloudwatchQueryDefinition(
             self,
             "query",
-            name=Place.of(self).name(name, 255),
+            name=Place.around(self).name(name, 255),
             log_group_names=[group.name for group in groups],
             query_string=query,
         )
@@ -546,7 +546,7 @@ class Topic(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, emails: Sequence[str] = ()) -> None:
         """Topic names: 256 characters. Each address of ``emails`` must confirm its subscription once."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name, 256)
         own_account = Condition(test="StringEquals", variable="aws:SourceAccount", values=[place.account_id])
         alarms = Principals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
@@ -599,7 +599,7 @@ class Topic(Construct):
         """Let this account's budgets publish (Cost Management user guide, "Creating an Amazon SNS topic for budget
         notifications"). Returns what must stand before a budget names the topic."""
         if not self._takes_budgets:
-            place = Place.of(self)
+            place = Place.around(self)
             budgets = Principals(type="Service", identifiers=["budgets.amazonaws.com"])
             own_budgets = [
                 Condition(test="StringEquals", variable="aws:SourceAccount", values=[place.account_id]),
@@ -647,7 +647,7 @@ class DeadLetterQueue(Construct):
     def __init__(self, scope: Construct, id_: str, *, name: str, of: str, topic: Topic) -> None:
         """``of`` says in words whose dead letters these are. Queue names: 80 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name, 80)
         self.arn = place.arn("sqs", full_name)
         self.name = full_name
@@ -725,7 +725,7 @@ class Bucket(Construct):
     ) -> None:
         """``name`` is final, since bucket names are global. ``access_logs`` None is for a log bucket itself."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         keep = place.settings.keeps_data
         self.name = name
         self.arn = f"arn:{place.partition}:s3:::{name}"
@@ -839,7 +839,7 @@ class Bucket(Construct):
 
         Without versioning an event's version id would be ``null`` and every replacement look like a duplicate.
         """
-        place = Place.of(self)
+        place = Place.around(self)
         permission = function.permit("s3.amazonaws.com", source_arn=self.arn, source_account=place.account_id)
         self._notified += (
             s3_bucket_notification.S3BucketNotificationLambdaFunction(
@@ -891,7 +891,7 @@ class AccessLogBucket(Bucket):
 
     def accept_from(self, bucket: Bucket) -> None:
         """Let S3's log delivery write the logs of one bucket of this account, under that bucket's name."""
-        account = Place.of(self).account_id
+        account = Place.around(self).account_id
         self.policy.allow(
             "AccessLogs" + _sid(bucket.node.id),
             ["s3:PutObject"],
@@ -991,7 +991,7 @@ class Replica(TableGrants):
 
     def __init__(self, table: Table, region: str, stream_arn: str) -> None:
         self.name = table.name
-        self.arn = table.arn.replace(f":{Place.of(table).region}:", f":{region}:")
+        self.arn = table.arn.replace(f":{Place.around(table).region}:", f":{region}:")
         self.stream_arn = stream_arn
         self._id = table._id
 
@@ -1015,7 +1015,7 @@ class Table(Construct, TableGrants):
         the epoch second after which DynamoDB removes an item; ``replicas`` are other regions that hold the same table, which
         takes a stream. Names: 255 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         keep = place.settings.keeps_data
         indexes = indexes or {}
         full_name = place.name(name, 255)
@@ -1107,7 +1107,7 @@ class SearchCollection(Construct):
         False halves what the idle collection costs and stores in one availability zone. Names: 32 characters.
         """
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         keep = place.settings.keeps_data
         self.name = place.name(name, 32)
         resource = [f"collection/{self.name}"]
@@ -1231,7 +1231,7 @@ class Function(Construct):
         machine that calls the function says all; ``versions`` publishes one at every change, for an alias to point at.
         Names: 64 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name)
         self.base_name = name
         self.name = full_name
@@ -1332,8 +1332,9 @@ class StreamMapping(Construct):
         """``pattern`` filters the stream's records. What waits in the queue is where a record stands in the stream, which keeps
         it for 24 hours."""
         super().__init__(scope, id_)
+        queue_name = name_of_part(function.base_name, "stream-dlq")
         self.dead_letters = DeadLetterQueue(
-            self, "dead_letters", name=name_of_part(function.base_name, "stream-dlq"), of=f"the stream of {table.name}", topic=topic
+            self, "dead_letters", name=queue_name, of=f"the stream of {table.name}", topic=topic
         )
         table.grant_stream_at_runtime(function.role)
         self.dead_letters.grant_send_at_runtime(function.role)
@@ -1395,7 +1396,7 @@ class StateMachine(Construct):
         Names: 80 characters. The ARN is built from the name, so that a function the machine calls may know it.
         """
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name, 80)
         self.name = full_name
         self.arn = self.arn_of(place, name)
@@ -1497,7 +1498,7 @@ class EventRule(Construct):
     ) -> None:
         """``pattern`` is matched on the default event bus. Names: 64 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name)
         rule_arn = place.arn("events", f"rule/{full_name}")
         rule = cloudwatch_event_rule.CloudwatchEventRule(
@@ -1536,7 +1537,7 @@ class Schedule(Construct):
         """``rate`` as EventBridge writes it, such as ``1 minute``. The function's own dead-letter queue takes what fails, and
         the next beat comes anyway: nothing is tried again for long. Names: 64 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name)
         rule = cloudwatch_event_rule.CloudwatchEventRule(
             self, "rule", name=full_name, description=description, schedule_expression=f"rate({rate})"

@@ -96,7 +96,7 @@ class RestApi(Construct):
         ``requests_per_second`` and ``burst`` limit the whole stage. With ``domain_name`` and its certificate the API answers
         there alone, from TLS 1.2 on: API Gateway's own address negotiates TLS 1.0 too."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.name = place.name(name, 255)
         self.stage_name = place.settings.environment_suffix
         spec = json.loads(document.read_text(encoding="utf-8"))
@@ -126,8 +126,16 @@ class RestApi(Construct):
             self,
             "deployment",
             rest_api_id=self.id,
-            # A deployment is a snapshot: without a new one no change of the API would be seen.
-            triggers={"api": _digest([spec, invoke_arn, allowed_origin, [vars(error) for error in ERRORS]])},
+            # A deployment is a snapshot: without a new one no change of the API would be seen. What holds references of
+            # Terraform stands as it is: hashed here, it would change with the order in which constructs are made.
+            triggers={
+                "document": _digest([spec, [vars(error) for error in ERRORS]]),
+                "origin": allowed_origin,
+                "integration": invoke_arn,
+                # Whether the default endpoint answers counts from the next deployment on (developer guide, "Disable the
+                # default endpoint for REST APIs").
+                "domain": domain_name or "",
+            },
             depends_on=parts,
             lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
@@ -181,7 +189,7 @@ class RestApi(Construct):
     @property
     def source_arn(self) -> str:
         """Any operation of this stage, as a function's permission names it."""
-        return Place.of(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
+        return Place.around(self).arn("execute-api", f"{self.id}/{self.stage_name}/*")
 
     def _paths(self, spec: Mapping[str, Any], invoke_arn: str) -> Iterator[TerraformResource]:
         resources: dict[str, str] = {"": self._api.root_resource_id}
@@ -346,7 +354,7 @@ class ApiKey(Construct):
         """AWS makes the key's value up; it stands in Terraform's state, and nowhere else: ``aws apigateway get-api-key
         --include-value`` shows it to who may."""
         super().__init__(scope, id_)
-        full_name = Place.of(self).name(name, 128)
+        full_name = Place.around(self).name(name, 128)
         key = api_gateway_api_key.ApiGatewayApiKey(self, "key", name=full_name, description=f"Opens {api.name}")
         of = api_gateway_usage_plan
         plan = of.ApiGatewayUsagePlan(

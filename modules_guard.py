@@ -74,7 +74,7 @@ class WebAcl(Construct):
         """``requests_per_five_minutes`` is the limit of each address, from 10 on. Names: 114 characters, since the log group
         must be called ``aws-waf-logs-NAME``."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.name = place.name(name, 114)
         # The provider's classes take anything for a statement: its keys are Terraform's own.
         rate = {"aggregate_key_type": "IP", "evaluation_window_sec": 300, "limit": requests_per_five_minutes}
@@ -241,7 +241,7 @@ class Trail(Construct):
         recorded as well, at a price for each. ``keep_days`` counts for the bucket; what the alarms read stays as long as other
         logs. Names: 50 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.name = place.name(name, 50)
         self.arn = place.arn("cloudtrail", f"trail/{self.name}")
         by_trail: dict[str, Any] = {"principals": Principals(type="Service", identifiers=["cloudtrail.amazonaws.com"])}
@@ -256,7 +256,7 @@ class Trail(Construct):
             ["*"],
             principals=Principals(type="AWS", identifiers=[f"arn:{place.partition}:iam::{place.account_id}:root"]),
         )
-        every_region = f"arn:{stack.partition}:cloudtrail:*:{stack.account_id}:trail/{self.name}"
+        every_region = f"arn:{place.partition}:cloudtrail:*:{place.account_id}:trail/{self.name}"
         encrypting = Condition(test="StringLike", variable="kms:EncryptionContext:aws:cloudtrail:arn", values=[every_region])
         key_policy.allow("TrailEncrypts", ["kms:GenerateDataKey"], ["*"], conditions=[own_trail, encrypting], **by_trail)
         key_policy.allow("TrailSeesItsKey", ["kms:DescribeKey"], ["*"], conditions=[own_trail], **by_trail)
@@ -330,7 +330,7 @@ class Trail(Construct):
             self._watch(name, watched, topic)
 
     def _watch(self, name: str, watched: _Watched, topic: Topic) -> None:
-        place = Place.of(self)
+        place = Place.around(self)
         id_ = watched.name.replace("-", "_")
         metric = Metric("calls", f"CloudTrail/{self.name}", watched.name, {})
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
@@ -372,7 +372,7 @@ class Budget(Construct):
         activated** as a cost allocation tag (Billing console, Cost allocation tags), and counts from then on; until then the
         budget stays at 0 and never alerts. Names: 100 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         self.name = place.name(name, 100)
         accepts = topic.accept_from_budgets()
         of = budgets_budget
@@ -440,7 +440,7 @@ class PrivateNetwork(Construct):
         """``cidr`` is split in two; AWS keeps five addresses of each half. Raises ValueError if it is not a network of /16 to
         /27. Names: 50 characters."""
         super().__init__(scope, id_)
-        place = Place.of(self)
+        place = Place.around(self)
         full_name = place.name(name, 50)
         network = ipaddress.IPv4Network(cidr)
         if not 16 <= network.prefixlen <= 27:

@@ -65,7 +65,7 @@ class LiveAlias(Construct):
             raise ValueError(f"min_concurrency={min_concurrency}: must be 0 to max_concurrency={max_concurrency}")
         if not function.function.publish_input:
             raise ValueError(f"{function.name}: publishes no versions, which an alias needs")
-        place = Place.of(self)
+        place = Place.around(self)
         self.function = function
         self.name = f"{function.name}:{self.ALIAS}"
         self.arn = f"{function.arn}:{self.ALIAS}"

@@ -324,7 +324,7 @@ class PetDetector(Construct):
         stack.output("pet_state_machine_arn", pipeline.arn, "The state machine that takes one image through")
         stack.output("pet_alert_topic_arn", topic.arn, "Announces doubtful images, and alarms")
         stack.output("pet_dashboard_url", dashboard.url, "CloudWatch dashboard")
-        stack.output("pet_api_release", alias.release or "", "What .github/scripts/release.py must know; empty without CodeDeploy")
+        stack.output("pet_api_release", alias.release or "", "What .github/scripts/release.py must know, if CodeDeploy releases")
 
     def _watch(
         self, settings: PetSettings, topic: Topic, api: RestApi, bucket: Bucket, logs: AccessLogBucket
@@ -361,7 +361,7 @@ class PetDetector(Construct):
             self,
             "refused",
             name="Refused",
-            namespace=Place.of(self).name(NAME, 255),
+            namespace=Place.around(self).name(NAME, 255),
             group=api.access_logs,
             pattern='{ ($.status = "401") || ($.status = "403") }',
         )
@@ -369,7 +369,7 @@ class PetDetector(Construct):
             self,
             "refused_spike",
             name="serverlessapp-pet-api-refused",
-            description="Somebody tries keys: many requests were refused (401, 403). From where: "
+            description="Somebody tries keys: many requests were refused (401, 403). From where? Look: "
             f"{tail} --filter-pattern '{{ $.status = \"403\" }}'",
             expression="matches",
             metrics=[refused.metric],
@@ -388,7 +388,7 @@ class PetDetector(Construct):
                 self,
                 "blocked_spike",
                 name="serverlessapp-pet-api-blocked",
-                description="The firewall blocks many requests. Which: aws logs tail "
+                description="The firewall blocks many requests. Which? Look: aws logs tail "
                 f"{firewall.log_group.name} --region {settings.aws_region} --since 1h",
                 expression="blocked",
                 metrics=[firewall.blocked],
@@ -399,7 +399,7 @@ class PetDetector(Construct):
                 label="requests blocked",
             )
         if settings.has_cloudtrail:
-            place = Place.of(self)
+            place = Place.around(self)
             Trail(
                 self,
                 "trail",

@@ -1262,6 +1262,16 @@ def ranges_of_versions_are_cut(original, bucket: str, key: str, headers: dict, q
     return 206, {**kept, "Content-Length": str(len(cut)), "Content-Range": f"bytes {start}-{end}/{len(body)}"}, cut
 
 
+def answers_of_versions_are_as_asked(original, bucket: str, key: str, headers: dict, query_parameters: dict | None = None):
+    """AWS: `response-content-disposition` and its siblings set headers of the answer, with and without a version id (S3 API
+    reference, GetObject). MiniStack forgets them for a version.
+    """
+    answer = original(bucket, key, headers, query_parameters)
+    if answer[0] in (200, 206):
+        s3._apply_response_overrides(answer[1], query_parameters or {})
+    return answer
+
+
 def version_listings_are_url_encoded(original, bucket: str, query_parameters: dict):
     """AWS percent-encodes the keys in a listing that asks for `encoding-type=url` (S3 API reference, ListObjectVersions), as
     Terraform's provider does when it empties a bucket. MiniStack does so for objects, but not for versions.
@@ -1365,6 +1375,7 @@ SHIMS = (  # outermost last, where one function carries several
     (apigateway_v1, "_gateway_error_response", gateway_responses_keep_their_status),
     (s3, "handle_request", s3_asks_for_the_further_rights),
     (s3, "_get_object", ranges_of_versions_are_cut),
+    (s3, "_get_object", answers_of_versions_are_as_asked),
     (s3, "_list_object_versions", version_listings_are_url_encoded),
     (sns, "handle_request", encrypted_topics_need_their_key),
     (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),

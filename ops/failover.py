@@ -211,13 +211,9 @@ class Failover:
         """Send again what ``name`` has not finished of its own bucket, and wait until it is done."""
         region = self.regions[name]
         with self._working(f"comparing {region.bucket} with its checkpoints") as step:
-            found = resume.unfinished(region, since, lambda count: step(f"comparing {region.bucket}: {count} versions"))
-        unreadable = [upload for upload in found if upload.failure]
-        pending = [upload for upload in found if not upload.failure]
-        if unreadable:
-            self._list(f"Cannot be read, and is not sent again ({len(unreadable)})", unreadable)
+            pending = resume.unfinished(region, since, lambda count: step(f"comparing {region.bucket}: {count} versions"))
         if not pending:
-            self._say(f"✓ Every {'other ' if unreadable else ''}file in {region.bucket} is done.", "green")
+            self._say(f"✓ Every file in {region.bucket} is done.", "green")
             return 0
         self._list(f"Not finished in {name} ({len(pending)})", pending)
         if dry_run:
@@ -236,27 +232,26 @@ class Failover:
         return self._finish(region, pending)
 
     def _finish(self, region: Region, sent: list[resume.Upload]) -> int:
-        """Wait until all are done or found unreadable; gives up when nothing has moved for ``wait_seconds``."""
-        pending, moved, progress = sent, self.clock(), None
+        """Wait until all are done, be it as unreadable; gives up when nothing has moved for ``wait_seconds``."""
+        moved, progress = self.clock(), None
         with self._working("waiting for the checkpoints") as step:
             while True:
-                left = resume.open_among(region, sent)
-                pending = [upload for upload in left if not upload.failure]
-                state = [(upload.version_id, upload.offset) for upload in pending]
-                if state != progress:
-                    progress, moved = state, self.clock()
+                seen = resume.examine(region, sent)
+                pending = [upload for upload in seen if not upload.done]
+                if seen != progress:
+                    progress, moved = seen, self.clock()
                 step(f"{len(sent) - len(pending)} of {len(sent)} done")
                 if not pending or self.clock() - moved > self.wait_seconds:
                     break
                 self.pause(2)
-        unreadable = [upload for upload in left if upload.failure]
+        unreadable = [upload for upload in seen if upload.failure]
         if unreadable:
             self._list(f"Cannot be read ({len(unreadable)})", unreadable)
         if pending:
             self._list(f"Still not done ({len(pending)})", pending)
             self._say(f"Nothing has moved for {duration(self.wait_seconds)}.\n{self._look(region)}", "red")
             return 1
-        self._say(f"✓ {len(sent) - len(unreadable)} of {len(sent)} are done.", "green")
+        self._say(f"✓ {len(sent) - len(unreadable)} of {len(sent)} are stored.", "green")
         return 0
 
     def _list(self, title: str, uploads: list[resume.Upload]) -> None:

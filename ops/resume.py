@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus
@@ -28,7 +28,8 @@ class Upload:
     uploaded: datetime
     etag: str = ""
     offset: int | None = None  # bytes whose records are stored; None: there is no checkpoint
-    failure: str = ""  # why it cannot be read at all: sending it again changes nothing
+    done: bool = False  # stored to its end, or found unreadable
+    failure: str = ""  # why it cannot be read
 
     @property
     def checkpoint(self) -> str:
@@ -56,7 +57,7 @@ def unfinished(region: Region, since: datetime | None = None, told: Callable[[in
             for each in page
             if each["Key"].endswith(contract.SUFFIXES) and (since is None or each["LastModified"] >= since)
         ]
-        found += open_among(region, uploads)
+        found += [upload for upload in examine(region, uploads) if not upload.done]
         looked += len(uploads)
         told(looked)
     return sorted(found, key=lambda upload: (upload.uploaded, upload.key))
@@ -73,25 +74,25 @@ def _pages(region: Region) -> Iterator[list[dict[str, Any]]]:
         start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
 
-def open_among(region: Region, uploads: Sequence[Upload]) -> list[Upload]:
-    """Those that are not done, with how far they are."""
+def examine(region: Region, uploads: Sequence[Upload]) -> list[Upload]:
+    """The same, as their checkpoints now say."""
     found = []
     for start in range(0, len(uploads), BATCH):
         batch = uploads[start : start + BATCH]
         items = _checkpoints(region, [upload.checkpoint for upload in batch])
-        for upload in batch:
-            item = items.get(upload.checkpoint)
-            if item is None:
-                found.append(upload)
-            elif item.get(contract.DONE, {}).get("S") != "true":
-                found.append(_with_progress(upload, item))
+        found += [_as_of(upload, items.get(upload.checkpoint)) for upload in batch]
     return found
 
 
-def _with_progress(upload: Upload, item: Mapping[str, Any]) -> Upload:
-    offset = item.get(contract.OFFSET, {}).get("N", "0")
-    failure = item.get(contract.FAILURE, {}).get("S", "")
-    return Upload(upload.bucket, upload.key, upload.version_id, upload.size, upload.uploaded, upload.etag, int(offset), failure)
+def _as_of(upload: Upload, item: Mapping[str, Any] | None) -> Upload:
+    if item is None:
+        return upload
+    return replace(
+        upload,
+        offset=int(item[contract.OFFSET]["N"]),
+        done=item[contract.DONE]["S"] == "true",
+        failure=item.get(contract.FAILURE, {}).get("S", ""),
+    )
 
 
 def _checkpoints(region: Region, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -381,7 +381,7 @@ def test_expired_downloads(aws, uploads):
     s3.put_object(Bucket=bucket, Key="cats/a b.jpg", Body=b"1")
     signer = boto3.client("s3", region_name=aws.region, endpoint_url=aws.endpoint, aws_access_key_id="test",
                           aws_secret_access_key="test", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}))
-    link = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "cats/a b.jpg"}, ExpiresIn=1)
+    link = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "cats/a b.jpg"}, ExpiresIn=2)
     assert urllib3.request("GET", link).data == b"1"
     forged = link.replace("a%20b", "c")
     assert urllib3.request("GET", forged).status == 403
@@ -390,6 +390,16 @@ def test_expired_downloads(aws, uploads):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert urllib3.request("GET", link).status == 403
+
+
+def test_downloads_of_versions_have_a_name(aws, uploads):
+    """P1b: as the link says."""
+    bucket, s3 = uploads[0], aws.client("s3")
+    version = s3.put_object(Bucket=bucket, Key="dogs/a.jpg", Body=b"1")["VersionId"]
+    wanted = {"ResponseContentDisposition": 'attachment; filename="a.jpg"', "ResponseContentType": "image/jpeg"}
+    for more in ({}, {"VersionId": version}, {"VersionId": version, "Range": "bytes=0-0"}):
+        found = s3.get_object(Bucket=bucket, Key="dogs/a.jpg", **wanted, **more)
+        assert (found["ContentDisposition"], found["ContentType"]) == tuple(wanted.values())
 
 
 # --- what files an image ------------------------------------------------------------------------------------------------

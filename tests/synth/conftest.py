@@ -39,6 +39,42 @@ def system(request: pytest.FixtureRequest) -> Synthesised:
     return request.getfixturevalue(request.param)
 
 
+def pet_detector(**settings: object) -> Synthesised:
+    from pet_detector_stack import PetDetectorStack
+
+    return synthesise(PetDetectorStack, "pet-detector", **settings)
+
+
+@pytest.fixture(scope="session")
+def pets() -> Synthesised:
+    """PetDetectorStack of prod: firewall, trail and CodeDeploy are on, data is retained."""
+    return pet_detector()
+
+
+@pytest.fixture(scope="session")
+def pets_dev() -> Synthesised:
+    """The pet detector without what costs: no firewall, no trail, no CodeDeploy, no data retained."""
+    return pet_detector(environment_suffix="dev")
+
+
+@pytest.fixture(scope="session")
+def pets_staging() -> Synthesised:
+    """The pet detector as in prod, but without retained data, and with e-mails subscribed."""
+    return pet_detector(environment_suffix="staging", pet_alert_emails="d@example.com")
+
+
+@pytest.fixture(scope="session")
+def pets_switched() -> Synthesised:
+    """The pet detector of prod with every switch on: private network, warm instances, a domain name of its own."""
+    return pet_detector(
+        pet_vpc=True,
+        pet_provisioned_concurrency=2,
+        pet_domain_name="pets.example.com",
+        pet_certificate_arn="arn:aws:acm:us-east-1:111122223333:certificate/0f4b2d0e",
+        pet_allowed_origin="https://www.example.com",
+    )
+
+
 @pytest.fixture(scope="session")
 def staging() -> Synthesised:
     """TapStack of another environment, where data is not retained and e-mails are subscribed."""
@@ -62,9 +98,15 @@ def state_backend() -> Synthesised:
     return synthesise(StateBackendStack, "state-backend")
 
 
-@pytest.fixture(params=["tap", "staging", "state_backend"])
+@pytest.fixture(params=["tap", "staging", "state_backend", "pets", "pets_dev", "pets_staging", "pets_switched"])
 def any_stack(request: pytest.FixtureRequest) -> Synthesised:
     """Each stack in turn, for what must hold everywhere."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["tap", "pets", "pets_dev", "pets_switched"])
+def workload(request: pytest.FixtureRequest) -> Synthesised:
+    """Each stack in turn that has functions and machines, in us-east-1."""
     return request.getfixturevalue(request.param)
 
 

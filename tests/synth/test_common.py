@@ -8,6 +8,7 @@ import pytest
 
 from lambda_packaging import package
 from modules import cloudwatch_event_rule
+from pet_detector_stack import PetDetectorStack
 from settings import SettingsError
 from state_backend_stack import StateBackendStack
 from tap_stack import TapStack
@@ -15,6 +16,7 @@ from tests.synth.alarms import fires, metrics
 from tests.synth.reading import Synthesised, app, root, synthesise
 
 SYSTEMS = ("etl", "metadata")
+PETS = "serverlessapp-pet-alerts"
 ARN = "arn:aws:{}:us-east-1:111122223333:{}"
 TAGS = {"Environment": "Production", "Project": "ETL-Pipeline", "Owner": "data-platform"}
 
@@ -52,7 +54,13 @@ def test_provider_stands_in_the_region_of_the_settings(tap, staging):
     assert "us-east-1" not in re.sub(r'"backend": \{.*?\}\s*\}', "", staging.text, flags=re.DOTALL)
 
 
-def test_state_is_remote_and_locked(tap, staging):
+def test_pet_detector_does_not_move():
+    """C5c: AWS_REGION moves the others; this one stands in us-east-1."""
+    with pytest.raises(SettingsError, match="must be us-east-1"):
+        PetDetectorStack(app(), "x", aws_region="eu-west-1")
+
+
+def test_state_is_remote_and_locked(tap, staging, pets, pets_dev):
     """C3: bucket, lock table, encryption; key SUFFIX/STACK-ID.tfstate."""
     expected = {
         "bucket": "iac-rlhf-tf-states",
@@ -63,6 +71,8 @@ def test_state_is_remote_and_locked(tap, staging):
     }
     assert tap.json["terraform"]["backend"] == {"s3": expected}
     assert staging.json["terraform"]["backend"] == {"s3": {**expected, "key": "staging/tap.tfstate"}}
+    assert pets.json["terraform"]["backend"] == {"s3": {**expected, "key": "prod/pet-detector.tfstate"}}
+    assert pets_dev.json["terraform"]["backend"] == {"s3": {**expected, "key": "dev/pet-detector.tfstate"}}
 
 
 def test_state_backend_creates_what_the_other_stacks_name(tap, state_backend):
@@ -83,15 +93,16 @@ def test_state_backend_is_one_for_all_environments():
     )
     assert stack.one("aws_s3_bucket", "state")["bucket"] == "iac-rlhf-tf-states"
     assert stack.one("aws_dynamodb_table")["name"] == "iac-rlhf-tf-locks"
-    assert stack.json["provider"]["aws"] == [{"region": "us-west-2"}]
+    assert stack.json["provider"]["aws"][0] == {"region": "us-west-2"}
 
 
 # --- keyword arguments ----------------------------------------------------------------------------------------------
 
 
-def test_stack_alone_synthesises():
+@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack])
+def test_stack_alone_synthesises(kind):
     """C5b: every keyword argument is optional."""
-    assert Synthesised.of(TapStack(app(), "x")).json["terraform"]["backend"]["s3"]["key"] == "prod/x.tfstate"
+    assert Synthesised.of(kind(app(), "x")).json["terraform"]["backend"]["s3"]["key"] == "prod/x.tfstate"
 
 
 @pytest.mark.parametrize("default_tags", [{"Team": "a"}, {"tags": {"Team": "a"}}], ids=["flat", "as a Terraform block"])
@@ -200,11 +211,13 @@ def test_taggable_tells_classes_apart():
     assert hasattr(cloudwatch_event_rule.CloudwatchEventRule, "tags_input")
 
 
-def test_values_of_the_tags(tap, staging, state_backend):
+def test_values_of_the_tags(tap, staging, state_backend, pets, pets_dev):
     """C6: Production, Staging, …; one project per system; the owner."""
     assert tags(tap) == {tuple(sorted(TAGS.items()))}
     assert tags(staging) == {tuple(sorted({**TAGS, "Environment": "Staging"}.items()))}
     assert tags(state_backend) == {tuple(sorted({**TAGS, "Project": "State-Backend"}.items()))}
+    assert tags(pets) == {tuple(sorted({**TAGS, "Project": "Pet-Detector"}.items()))}
+    assert tags(pets_dev) == {tuple(sorted({**TAGS, "Project": "Pet-Detector", "Environment": "Development"}.items()))}
 
 
 def test_own_tags_win_over_default_tags():
@@ -257,6 +270,8 @@ def test_nothing_is_reached_without_tls(any_stack, kind, policy_kind, actions, w
     [
         ("tap", {"etl/data": "etl/access_logs", "metadata/releases": "metadata/access_logs"}),
         ("state_backend", {"state": "access_logs"}),
+        ("pets_dev", {"pets/images": "pets/access_logs"}),
+        ("pets", {"pets/images": "pets/access_logs", "pets/trail/bucket": "pets/access_logs"}),
     ],
 )
 def test_every_data_bucket_has_access_logs(request, name, logs_of):
@@ -271,9 +286,11 @@ def test_every_data_bucket_has_access_logs(request, name, logs_of):
         name = stack.readable(stack.one("aws_s3_bucket", data)["bucket"])
         assert logging["target_prefix"] == f"{name}/"
         policy = stack.readable(stack.statements(stack.one("aws_s3_bucket_policy", logs)["policy"]))
-        (accept,) = [each for each in policy if each.get("effect", "Allow") == "Allow"]
+        accepts = [each for each in policy if each.get("effect", "Allow") == "Allow"]
+        assert len(accepts) == list(logs_of.values()).count(logs)
+        place = f"arn:aws:s3:::{stack.readable(stack.one('aws_s3_bucket', logs)['bucket'])}/{name}/*"
+        (accept,) = [each for each in accepts if each["resources"] == [place]]
         assert accept["actions"] == ["s3:PutObject"]
-        assert accept["resources"] == [f"arn:aws:s3:::{stack.readable(stack.one('aws_s3_bucket', logs)['bucket'])}/{name}/*"]
         assert {condition["variable"]: condition["values"] for condition in accept["condition"]} == {
             "aws:SourceArn": [f"arn:aws:s3:::{name}"],
             "aws:SourceAccount": ["111122223333"],
@@ -297,44 +314,60 @@ def test_every_table_is_encrypted_and_recoverable(any_stack):
 
 
 USERS = {
-    "aws_lambda_function": "lambda",
-    "aws_sfn_state_machine": "states",
-    "aws_cloudwatch_event_target": "events",
+    "aws_lambda_function": ("role", "lambda"),
+    "aws_sfn_state_machine": ("role_arn", "states"),
+    "aws_cloudwatch_event_target": ("role_arn", "events"),
+    "aws_cloudtrail": ("cloud_watch_logs_role_arn", "cloudtrail"),
+    "aws_codedeploy_deployment_group": ("service_role_arn", "codedeploy"),
+    "aws_flow_log": ("iam_role_arn", "vpc-flow-logs"),
+    "aws_api_gateway_account": ("cloudwatch_role_arn", "apigateway"),
 }
-"""What has a role, and the service that assumes it."""
+"""What has a role: where it names it, and the service that assumes it."""
+UNSURE = ("cloudtrail", "apigateway")
+"""Whether these send aws:SourceAccount their guides leave open."""
 
 
-def test_one_role_for_each_function_machine_and_target(tap):
+def test_one_role_for_each_that_acts(any_stack):
     """C8: nobody shares a role, and each trusts its own service only, for this account."""
-    users = {path: (body, service) for kind, service in USERS.items() for path, body in tap.all(kind).items()}
-    assert {f"{construct(path)}/role/role" for path in users} == set(tap.all("aws_iam_role"))
-    assert len(users) == len(tap.all("aws_iam_role"))
-    own_account = [{"test": "StringEquals", "variable": "aws:SourceAccount", "values": ["111122223333"]}]
-    for path, (body, service) in users.items():
-        role = f"{construct(path)}/role/role"
-        assert tap.readable(body.get("role") or body.get("role_arn")) == f"<aws_iam_role {role} arn>"
-        (statement,) = tap.readable(tap.statements(tap.all("aws_iam_role")[role]["assume_role_policy"]))
+    users = [
+        (any_stack.readable(body[field]), service)
+        for kind, (field, service) in USERS.items()
+        for body in any_stack.all(kind).values()
+    ]
+    roles = any_stack.all("aws_iam_role")
+    assert sorted(role for role, _ in users) == sorted(f"<aws_iam_role {path} arn>" for path in roles)
+    for role, service in users:
+        body = roles[role.split(" ")[1]]
+        (statement,) = any_stack.readable(any_stack.statements(body["assume_role_policy"]))
         assert statement["actions"] == ["sts:AssumeRole"]
         assert statement["principals"] == [{"type": "Service", "identifiers": [f"{service}.amazonaws.com"]}]
+        test = "StringEqualsIfExists" if service in UNSURE else "StringEquals"
+        own_account = [{"test": test, "variable": "aws:SourceAccount", "values": ["111122223333"]}]
         assert statement.get("condition") == (None if service == "lambda" else own_account), "Lambda sends no SourceAccount"
 
 
-def test_what_runs_depends_on_its_runtime_policy_and_not_on_its_grants(tap):
+def test_what_runs_depends_on_its_runtime_policy_and_not_on_its_grants(workload):
     """Design: AWS checks the runtime policy at creation; grants inside the dependencies would close a cycle."""
     for kind in ("aws_lambda_function", "aws_sfn_state_machine"):
-        for path, body in tap.all(kind).items():
+        for path, body in workload.all(kind).items():
             at = construct(path)
-            assert tap.address("aws_iam_role_policy", f"{at}/role/runtime_policy") in body["depends_on"]
+            assert workload.address("aws_iam_role_policy", f"{at}/role/runtime_policy") in body["depends_on"]
             assert not [each for each in body["depends_on"] if "grants_policy" in each]
-            assert tap.address("aws_cloudwatch_log_group", f"{at}/logs/group") in body["depends_on"]
+            assert workload.address("aws_cloudwatch_log_group", f"{at}/logs/group") in body["depends_on"]
             if kind == "aws_lambda_function":
-                assert tap.address("aws_sqs_queue", f"{at}/dead_letters/queue") in body["depends_on"]
+                assert workload.address("aws_sqs_queue", f"{at}/dead_letters/queue") in body["depends_on"]
 
 
-def test_code_is_compared_by_the_hash_that_lambda_reports(tap, tmp_path):
+BROUGHT = {"pets": ["aws-lambda-powertools"]}
+"""What a system's zip holds beside our own code."""
+
+
+@pytest.mark.parametrize("name", ["tap", "pets"])
+def test_code_is_compared_by_the_hash_that_lambda_reports(request, name, tmp_path):
     """C4: cdktf's own asset hash is another one, and the plan would never settle. Each function has its own system's code."""
-    for path, body in tap.all("aws_lambda_function").items():
-        expected = package(path.split("/", 1)[0], root() / "lambdas", tmp_path)
+    for path, body in request.getfixturevalue(name).all("aws_lambda_function").items():
+        system = path.split("/", 1)[0]
+        expected = package(system, root() / "lambdas", tmp_path, distributions=BROUGHT.get(system, []))
         assert body["source_code_hash"] == expected.source_code_hash
         assert body["filename"].endswith(expected.path.name)
 
@@ -371,34 +404,49 @@ def test_delegating_the_key_covers_what_publishers_are_granted(etl):
 # --- tracing, logs, dead letters ------------------------------------------------------------------------------------
 
 
-def test_everything_that_runs_is_traced(tap):
-    """C9: X-Ray on every Lambda and state machine."""
-    assert all(body["tracing_config"] == {"mode": "Active"} for body in tap.all("aws_lambda_function").values())
-    assert all(body["tracing_configuration"] == {"enabled": True} for body in tap.all("aws_sfn_state_machine").values())
+def test_everything_that_runs_is_traced(workload):
+    """C9: X-Ray on every Lambda, state machine and stage of an API."""
+    assert all(body["tracing_config"] == {"mode": "Active"} for body in workload.all("aws_lambda_function").values())
+    assert all(body["tracing_configuration"] == {"enabled": True} for body in workload.all("aws_sfn_state_machine").values())
+    assert all(body["xray_tracing_enabled"] is True for body in workload.all("aws_api_gateway_stage").values())
 
 
-def test_everything_that_runs_has_a_log_group_with_retention(tap):
+def test_everything_that_runs_has_a_log_group_with_retention(workload):
     """C9: made by Terraform under the name that the service uses; machine groups under /aws/vendedlogs/states/."""
-    groups = {body["name"]: body["retention_in_days"] for body in tap.all("aws_cloudwatch_log_group").values()}
-    functions = [f"/aws/lambda/{body['function_name']}" for body in tap.all("aws_lambda_function").values()]
-    machines = [f"/aws/vendedlogs/states/{body['name']}" for body in tap.all("aws_sfn_state_machine").values()]
-    assert groups == dict.fromkeys([*functions, *machines], 90)
+    groups = {body["name"]: body["retention_in_days"] for body in workload.all("aws_cloudwatch_log_group").values()}
+    functions = [f"/aws/lambda/{body['function_name']}" for body in workload.all("aws_lambda_function").values()]
+    machines = [f"/aws/vendedlogs/states/{body['name']}" for body in workload.all("aws_sfn_state_machine").values()]
+    others = [
+        *(
+            name
+            for body in workload.all("aws_api_gateway_stage").values()
+            for name in (
+                "/aws/apigateway/" + workload.one("aws_api_gateway_rest_api")["name"],
+                f"API-Gateway-Execution-Logs_{body['rest_api_id']}/{body['stage_name']}",
+            )
+        ),
+        *(f"aws-waf-logs-{body['name']}" for body in workload.all("aws_wafv2_web_acl").values()),
+        *(f"/aws/cloudtrail/{body['name']}" for body in workload.all("aws_cloudtrail").values()),
+        *("/aws/vpc/serverlessapp-pets" for _ in workload.all("aws_flow_log")),
+    ]
+    assert groups == dict.fromkeys([*functions, *machines, *others], 90)
 
 
-def test_machines_log_every_state_with_its_data(tap):
+def test_machines_log_every_state_with_its_data(workload):
     """C9, E7a: to their own group."""
-    for path, body in tap.all("aws_sfn_state_machine").items():
-        group = tap.one("aws_cloudwatch_log_group", construct(path))["name"]
-        assert tap.readable(body["logging_configuration"]) == {
+    for path, body in workload.all("aws_sfn_state_machine").items():
+        group = workload.one("aws_cloudwatch_log_group", construct(path))["name"]
+        assert workload.readable(body["logging_configuration"]) == {
             "level": "ALL",
             "include_execution_data": True,
             "log_destination": f"arn:aws:logs:us-east-1:111122223333:log-group:{group}:*",
         }
 
 
-def test_log_retention_is_a_setting():
+@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack])
+def test_log_retention_is_a_setting(kind):
     """C5a, C9."""
-    stack = synthesise(TapStack, "x", log_retention_days=7)
+    stack = synthesise(kind, "x", log_retention_days=7)
     assert {body["retention_in_days"] for body in stack.all("aws_cloudwatch_log_group").values()} == {7}
 
 
@@ -422,28 +470,28 @@ def test_saved_queries_read_the_functions_logs(request, name):
         assert all(re.search(rf"\b{field}\b", body["query_string"]) for field in fields)
 
 
-def test_every_function_and_rule_has_a_dead_letter_queue(tap):
+def test_every_function_and_rule_has_a_dead_letter_queue(workload):
     """C10: SSE-SQS, 14 days."""
     holders = {
-        **{path: body["dead_letter_config"]["target_arn"] for path, body in tap.all("aws_lambda_function").items()},
-        **{path: body["dead_letter_config"]["arn"] for path, body in tap.all("aws_cloudwatch_event_target").items()},
+        **{path: body["dead_letter_config"]["target_arn"] for path, body in workload.all("aws_lambda_function").items()},
+        **{path: body["dead_letter_config"]["arn"] for path, body in workload.all("aws_cloudwatch_event_target").items()},
     }
-    assert set(holders) == {*tap.all("aws_lambda_function"), *tap.all("aws_cloudwatch_event_target")}
-    assert len(holders) == len(set(holders.values())) == len(tap.all("aws_sqs_queue"))
+    assert set(holders) == {*workload.all("aws_lambda_function"), *workload.all("aws_cloudwatch_event_target")}
+    assert len(holders) == len(set(holders.values())) == len(workload.all("aws_sqs_queue"))
     for path, arn in holders.items():
-        queue = tap.one("aws_sqs_queue", construct(path))
-        assert tap.readable(arn) == f"arn:aws:sqs:us-east-1:111122223333:{queue['name']}"
+        queue = workload.one("aws_sqs_queue", construct(path))
+        assert workload.readable(arn) == f"arn:aws:sqs:us-east-1:111122223333:{queue['name']}"
         assert queue["sqs_managed_sse_enabled"] is True
         assert queue["message_retention_seconds"] == 14 * 24 * 3600
 
 
-def test_only_its_rule_may_fill_a_rules_queue(tap):
+def test_only_its_rule_may_fill_a_rules_queue(workload):
     """C10: EventBridge delivers dead letters by the queue's policy, which names the rule; a function's queue lets in nobody
     but by the function's role."""
-    rules = {construct(path): body["name"] for path, body in tap.all("aws_cloudwatch_event_rule").items()}
+    rules = {construct(path): body["name"] for path, body in workload.all("aws_cloudwatch_event_rule").items()}
     assert rules
-    for path, body in tap.all("aws_sqs_queue_policy").items():
-        policy = tap.readable(tap.statements(body["policy"]))
+    for path, body in workload.all("aws_sqs_queue_policy").items():
+        policy = workload.readable(workload.statements(body["policy"]))
         allowed = [each for each in policy if each.get("effect", "Allow") == "Allow"]
         rule = rules.pop(construct(construct(path)), None)
         if rule is None:
@@ -456,10 +504,10 @@ def test_only_its_rule_may_fill_a_rules_queue(tap):
     assert not rules, "rules whose queue takes nothing"
 
 
-def test_rules_do_not_give_up(tap):
+def test_rules_do_not_give_up(workload):
     """C10, E7b, M2: each rule has one target; a day of retries, then the dead-letter queue; the whole event is passed on."""
-    targets = tap.readable(tap.all("aws_cloudwatch_event_target"))
-    assert {construct(path) for path in targets} == {construct(path) for path in tap.all("aws_cloudwatch_event_rule")}
+    targets = workload.readable(workload.all("aws_cloudwatch_event_target"))
+    assert {construct(path) for path in targets} == {construct(path) for path in workload.all("aws_cloudwatch_event_rule")}
     for path, target in targets.items():
         assert target["rule"] == f"<aws_cloudwatch_event_rule {construct(path)}/rule name>"
         assert target["retry_policy"] == {"maximum_event_age_in_seconds": 86400, "maximum_retry_attempts": 185}
@@ -469,10 +517,10 @@ def test_rules_do_not_give_up(tap):
 # --- alarms and dashboards ------------------------------------------------------------------------------------------
 
 
-def test_machines_alarm_on_every_execution_that_did_not_succeed(tap):
+def test_machines_alarm_on_every_execution_that_did_not_succeed(workload):
     """E10, M7: one failed, timed-out or aborted execution within a minute, whether or not the other metrics have a value."""
-    for path, machine in tap.all("aws_sfn_state_machine").items():
-        alarm = tap.readable(tap.one("aws_cloudwatch_metric_alarm", f"{construct(path)}/not_succeeded"))
+    for path, machine in workload.all("aws_sfn_state_machine").items():
+        alarm = workload.readable(workload.one("aws_cloudwatch_metric_alarm", f"{construct(path)}/not_succeeded"))
         assert not fires(alarm)
         assert not fires(alarm, failed=0, timedout=0, aborted=0)
         for metric in ("failed", "timedout", "aborted"):
@@ -484,10 +532,10 @@ def test_machines_alarm_on_every_execution_that_did_not_succeed(tap):
         }
 
 
-def test_dead_letter_queues_alarm_on_the_first_message(tap):
+def test_dead_letter_queues_alarm_on_the_first_message(workload):
     """C10, E10: visible messages; NumberOfMessagesSent would not count failed deliveries."""
-    for path, queue in tap.all("aws_sqs_queue").items():
-        alarm = tap.one("aws_cloudwatch_metric_alarm", construct(path))
+    for path, queue in workload.all("aws_sqs_queue").items():
+        alarm = workload.one("aws_cloudwatch_metric_alarm", construct(path))
         assert fires(alarm, depth=1)
         assert not fires(alarm, depth=0)
         assert not fires(alarm)
@@ -495,7 +543,15 @@ def test_dead_letter_queues_alarm_on_the_first_message(tap):
         assert metrics(alarm) == {("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", name, 60, "Maximum")}
 
 
-@pytest.mark.parametrize(("name", "topic", "count"), [("etl", "etl-failures", 2 + 2 + 3), ("metadata", "metadata-alarms", 2 + 3)])
+@pytest.mark.parametrize(
+    ("name", "topic", "count"),
+    [
+        ("etl", "etl-failures", 2 + 2 + 3),
+        ("metadata", "metadata-alarms", 2 + 3),
+        ("pets", PETS, 4 + 2 + 6 + 4 + 4 + 1),  # functions, machines, queues, API, trail, release
+        ("pets_dev", f"{PETS}-dev", 4 + 2 + 6 + 3),
+    ],
+)
 def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic, count):
     """E10, M7: all to the system's topic, each description naming the command that answers it; one period suffices."""
     system = request.getfixturevalue(name)
@@ -509,11 +565,11 @@ def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic,
         assert "actions_enabled" not in alarm
 
 
-def test_alarms_wait_for_late_metrics(tap):
+def test_alarms_wait_for_late_metrics(workload):
     """E10: an error counts in the period in which its invocation began, up to fifteen minutes before a time-out; a state
     machine's metrics may come a minute late."""
-    periods = {path: alarm["evaluation_periods"] for path, alarm in tap.all("aws_cloudwatch_metric_alarm").items()}
-    seconds = max(each["timeout"] for each in tap.all("aws_lambda_function").values())
+    periods = {path: alarm["evaluation_periods"] for path, alarm in workload.all("aws_cloudwatch_metric_alarm").items()}
+    seconds = max(each["timeout"] for each in workload.all("aws_lambda_function").values())
     assert all(300 * count > seconds + 300 for path, count in periods.items() if "/error_rate/" in path)
     assert all(count >= 3 for path, count in periods.items() if "/not_succeeded/alarm" in path)
 
@@ -544,7 +600,7 @@ def test_dashboard_draws_what_exists(system):
     ],
     ids=["prod", "prod, given up", "dev", "dev, kept"],
 )
-@pytest.mark.parametrize("kind", [TapStack, StateBackendStack])
+@pytest.mark.parametrize("kind", [TapStack, StateBackendStack, PetDetectorStack])
 def test_retained_data_survives_destroy(kind, settings, kept):
     """C12: true for prod, false elsewhere; protected, or emptied and removed."""
     if kind is StateBackendStack and settings == {"environment_suffix": "dev"}:
@@ -562,7 +618,7 @@ def test_retained_data_survives_destroy(kind, settings, kept):
 # --- the house ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["tap_stack.py", "state_backend_stack.py"])
+@pytest.mark.parametrize("file", ["tap_stack.py", "state_backend_stack.py", "pet_detector_stack.py"])
 def test_stacks_compose_constructs(file):
     """C2: no policy JSON and no raw provider resource in a stack file."""
     text = (root() / file).read_text(encoding="utf-8")
@@ -573,7 +629,7 @@ def test_stacks_compose_constructs(file):
         for alias in node.names
     }
     assert not [name for name in imported if name and name.startswith(("cdktf", "cdktf_cdktf_provider_aws"))]
-    assert "Version" not in text
+    assert '"Version"' not in text
     assert "Statement" not in text
 
 

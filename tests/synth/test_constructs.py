@@ -22,6 +22,7 @@ from modules import (
     Key,
     LifecycleRule,
     LogGroup,
+    LogMetric,
     LogsQuery,
     Metric,
     NotSucceededRule,
@@ -88,6 +89,10 @@ class Parts:
 
     def log_group(self, n):
         return LogGroup(self.stack, f"logs{n}", name=f"/logs/{n}")
+
+    def log_metric(self, n):
+        group = LogGroup(self.stack, f"counted{n}", name=f"/counted/{n}")
+        return LogMetric(self.stack, f"metric{n}", name=f"Metric{n}", namespace="own", group=group, pattern='{ $.a = "1" }')
 
     def logs_query(self, n):
         group = LogGroup(self.stack, f"queried{n}", name=f"/queried/{n}")
@@ -174,6 +179,7 @@ MAKERS = {
     Alarm: Parts.alarm,
     Dashboard: Parts.dashboard,
     LogGroup: Parts.log_group,
+    LogMetric: Parts.log_metric,
     LogsQuery: Parts.logs_query,
     Topic: Parts.topic_,
     DeadLetterQueue: Parts.dead_letter_queue,
@@ -234,6 +240,7 @@ def test_two_instances_in_one_stack(parts, construct):
 NAMES = {
     "aws_cloudwatch_event_rule": "name",
     "aws_cloudwatch_log_group": "name",
+    "aws_cloudwatch_log_metric_filter": "name",
     "aws_cloudwatch_metric_alarm": "alarm_name",
     "aws_cloudwatch_dashboard": "dashboard_name",
     "aws_dynamodb_table": "name",

@@ -8,7 +8,7 @@ import pytest
 
 from lambdas.etl import contract
 from tests.synth.events import matches, pattern, status_event
-from tests.synth.states import EXECUTION, context, evaluate, ways
+from tests.synth.states import EXECUTION, Failure, context, evaluate, execute, ways
 
 FILE = {
     "bucket": "etl-pipeline-111122223333",
@@ -308,19 +308,38 @@ def test_record_of_an_invalid_file(pipeline, payloads, from_, name, next_):
     assert record.get("rows_written") == (None if from_ == "validate" else 0)
 
 
-@pytest.mark.parametrize(
-    ("cause", "message"),
-    [
-        ('{"errorMessage": "it broke", "errorType": "Boom", "stackTrace": []}', "Boom: it broke"),
-        ("a plain cause", "Boom: a plain cause"),
-        ("", "Boom: "),
-        ('{"other": 1}', 'Boom: {"other": 1}'),
-        ("x" * 2000, "Boom: " + "x" * 1000),
-    ],
-    ids=["of a Lambda", "plain", "empty", "other JSON", "long"],
-)
-def test_record_of_a_failed_file(pipeline, cause, message):
+CAUSES = {
+    "of a Lambda": ('{"errorMessage": "it broke", "errorType": "Boom", "stackTrace": []}', "it broke"),
+    "of a Lambda, without a message": ('{"errorMessage": "", "errorType": "Boom"}', ""),
+    "plain": ("a plain cause", None),
+    "empty": ("", None),
+    "other JSON": ('{"other": 1}', None),
+    "no fields": ("{}", None),
+    "a number for a message": ('{"errorMessage": 7}', None),
+    "null for a message": ('{"errorMessage": null}', None),
+    "only a type": ('{"errorType": "Runtime.ExitError"}', None),
+    "cut off": ('{"errorMessage": "cut off in the midd', None),
+    "a brace": ("{", None),
+    "no JSON in braces": ("{no JSON}", None),
+    "Python in braces": ("{'a': 1}", None),
+    "an array": ("[1, 2]", None),
+    "long": ("x" * 2000, "x" * 1000),
+}
+"""Causes, and what the record and the announcement say; None for the same."""
+
+
+@pytest.mark.parametrize(("cause", "text"), CAUSES.values(), ids=CAUSES)
+def test_announcement_of_every_cause(pipeline, cause, text):
+    """E7a, E9: a cause that only looks like JSON costs no announcement."""
+    variables = {"failure": "Boom", "failure_cause": cause, "start": INPUT["process_start_time"]}
+    call = evaluate(pipeline["States"]["NotifyFailure"]["Arguments"], variables, input={}, context=context(INPUT))
+    assert f"Reason:    Boom: {cause if text is None else text}\n" in call["Message"]
+
+
+@pytest.mark.parametrize(("cause", "text"), CAUSES.values(), ids=CAUSES)
+def test_record_of_a_failed_file(pipeline, cause, text):
     """E7a, E8a: FAILED with the error, also without a record of PROCESSING."""
+    message = f"Boom: {cause if text is None else text}"
     variables = {"start": INPUT["process_start_time"], "failure": "Boom", "failure_cause": cause}
     for failed_key in ({"failed_key": "failed/a.csv"}, {}):
         call = evaluate(pipeline["States"]["RecordFailed"]["Arguments"], variables, input=failed_key, context=context(INPUT))
@@ -329,6 +348,30 @@ def test_record_of_a_failed_file(pipeline, cause, message):
         assert record.get("failed_key") == failed_key.get("failed_key")
         own = "execution_arn = :execution_arn AND attribute_not_exists(recovered_by)"
         assert call["ConditionExpression"] == f"attribute_not_exists(file_name) OR ({own})"
+
+
+def test_a_cause_that_only_looks_like_json_costs_no_record(pipeline, recovery):
+    """E7a, E7b: whatever a cause is, the execution fails with its own error, and the recovery records it."""
+    cause = '{"errorMessage": "cut off }'
+    written = []
+
+    def failing(_):
+        raise Failure("Boom", cause)
+
+    moved = {"Payload": {"failed_key": "failed/a.csv"}}
+    tasks_ = {"RecordProcessing": lambda _: {}, "Validate": failing, "SetAside": lambda _: moved}
+    done = execute(pipeline, INPUT, {**tasks_, "NotifyFailure": written.append, "RecordFailed": written.append})
+    assert (done.status, done.error, done.cause, written) == ("FAILED", "Boom", cause, [])
+    told = {"executionArn": EXECUTION, "input": json.dumps(INPUT), "error": done.error, "cause": done.cause}
+    event = status_event("arn:aws:states:us-east-1:111122223333:stateMachine:etl-pipeline", done.status, **told)
+    recovered = execute(
+        recovery,
+        event,
+        {"Claim": lambda _: {}, "SetAside": tasks_["SetAside"], "NotifyFailure": lambda _: {}, "RecordFailed": lambda _: {}},
+    )
+    assert recovered.status == "SUCCEEDED"
+    record = record_of(recovered.arguments("RecordFailed"))
+    assert record["error_message"] == f"the execution ended FAILED: Boom: {cause}"
 
 
 def test_recoverys_record(recovery):

@@ -31,11 +31,43 @@ OF_TAP = [
     ("aws_cloudwatch_dashboard", {"dashboard_name": "metadata-pipeline"}),
 ]
 
+OF_PETS = [
+    ("aws_api_gateway_rest_api", {"name": "serverlessapp-pet-api"}),
+    ("aws_api_gateway_stage", {"stage_name": "prod", "xray_tracing_enabled": True}),
+    ("aws_api_gateway_usage_plan", {"name": "serverlessapp-pet-api"}),
+    ("aws_api_gateway_api_key", {"name": "serverlessapp-pet-api"}),
+    ("aws_wafv2_web_acl", {"name": "serverlessapp-pet-api", "scope": "REGIONAL"}),
+    ("aws_lambda_function", {"function_name": "serverlessapp-image-api", "runtime": "python3.13", "publish": True}),
+    ("aws_lambda_function", {"function_name": "serverlessapp-image-processor", "architectures": ["arm64"]}),
+    ("aws_lambda_function", {"function_name": "serverlessapp-file-manager", "tracing_config": {"mode": "Active"}}),
+    ("aws_lambda_function", {"function_name": "serverlessapp-notification-service"}),
+    ("aws_lambda_alias", {"name": "live"}),
+    ("aws_codedeploy_deployment_group", {"deployment_group_name": "serverlessapp-image-api-live"}),
+    ("aws_s3_bucket", {"bucket": "serverlessapp-pet-detector", "force_destroy": False}),
+    ("aws_s3_bucket_notification", {"eventbridge": True}),
+    ("aws_cloudwatch_event_rule", {"name": "serverlessapp-pet-uploaded"}),
+    ("aws_sfn_state_machine", {"name": "serverlessapp-pet-detector", "tracing_configuration": {"enabled": True}}),
+    ("aws_dynamodb_table", {"name": "serverlessapp-DetectionLogs", "hash_key": "ImageID", "stream_enabled": True}),
+    ("aws_cloudwatch_event_rule", {"name": "serverlessapp-pet-not-succeeded"}),
+    ("aws_sfn_state_machine", {"name": "serverlessapp-pet-recovery"}),
+    ("aws_sns_topic", {"name": "serverlessapp-pet-alerts", "tags": {"Project": "Pet-Detector"}}),
+    ("aws_sqs_queue", {"name": "serverlessapp-pet-uploaded-dlq", "sqs_managed_sse_enabled": True}),
+    ("aws_cloudwatch_dashboard", {"dashboard_name": "serverlessapp-pet-detector"}),
+    ("aws_cloudtrail", {"name": "serverlessapp-trail", "is_multi_region_trail": True}),
+    ("aws_budgets_budget", {"name": "serverlessapp-monthly"}),
+]
+
 
 @pytest.mark.parametrize(("kind", "properties"), OF_TAP, ids=[f"{kind} {properties}" for kind, properties in OF_TAP])
 def test_tap_has(tap, kind, properties):
     """C2: each box of the pictures."""
     assert Matchers.to_have_resource_with_properties(tap.text, kind, properties)
+
+
+@pytest.mark.parametrize(("kind", "properties"), OF_PETS, ids=[f"{kind} {properties}" for kind, properties in OF_PETS])
+def test_pet_detector_has(pets, kind, properties):
+    """C2: each box of the picture."""
+    assert Matchers.to_have_resource_with_properties(pets.text, kind, properties)
 
 
 def test_matchers_tell_no_from_yes(tap):

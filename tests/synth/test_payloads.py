@@ -5,12 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from lambdas.common import aws as calls
 from lambdas.etl import contract, ranges, storage, transformation, validation
 from lambdas.metadata import contract as metadata_contract
 from lambdas.metadata import index, indexing
+from lambdas.pets import contract as pets_contract
+from lambdas.pets import file_manager, image_processor, notification_service
+from tests.synth.events import status_event
 from tests.synth.reading import shapes
-from tests.synth.states import EXECUTION, context, evaluate, execute
+from tests.synth.states import EXECUTION, Failure, context, evaluate, execute
 from tests.unit.etl.fake_s3 import BUCKET, FakeS3
+from tests.unit.pets import pets_aws, pictures
 
 BODY = b"transaction_id,customer_id,amount,timestamp\n1,2,3.00,2026-01-31\n"
 
@@ -169,3 +174,158 @@ def test_indexing_understands_this_and_the_last_payload(monkeypatch, folder, ans
     assert document["ingest"].items() >= stamp.items()
     content = json.loads(request["body"])
     assert (document["unindexed"] if answer == "unindexed" else document).items() >= content.items()
+
+
+# --- pets -----------------------------------------------------------------------------------------------------------
+
+PET_STATES = {"Analyse": "analyse", "Classify": "classify", "File": "file", "Notify": "notify", "GiveUp": "give_up"}
+"""The pipeline's states that call a function, and what their payloads are called."""
+PET_FUNCTIONS = {
+    **dict.fromkeys(("Analyse", "Classify", "GiveUp"), "image-processor"),
+    "File": "file-manager",
+    "Notify": "notification-service",
+}
+
+
+def pet_tasks(payloads, **answers):
+    """The pipeline's tasks, which answer what the payloads say."""
+    known = {"Analyse": "analyse.response.analysed"} | {
+        state: f"{name}.response" for state, name in PET_STATES.items() if state != "Analyse"
+    }
+    functions = {state: {"Payload": payloads("pets", name)} for state, name in known.items()}
+    return {state: lambda _, answer=answer: answer for state, answer in functions.items()} | {
+        **{"Record": lambda _: {}, "RecordRefusal": lambda _: {}},
+        **answers,
+    }
+
+
+def pet_calls(run, state):
+    (call,) = [arguments for name, arguments in run.calls if name == state]
+    assert call["FunctionName"] == f"arn:aws:lambda:us-east-1:111122223333:function:serverlessapp-{PET_FUNCTIONS[state]}"
+    return call["Payload"]
+
+
+def test_pet_machine_passes_the_newest_payloads(pets, payloads):
+    """C15, P3: an uncertain image goes the longest way; what each function answers, the next ones are told."""
+    arn = payloads("pets", "analyse.request")["execution"]
+    run = execute(pets.machine("pets/pipeline"), payloads("pets", "input"), pet_tasks(payloads), arn=arn)
+    assert run.status == "SUCCEEDED"
+    for state in ("Analyse", "Classify", "File", "Notify"):
+        assert pet_calls(run, state) == payloads("pets", f"{PET_STATES[state]}.request"), state
+    record = run.arguments("Record")["ExpressionAttributeValues"]
+    filed = payloads("pets", "file.response")
+    assert (record[":location"], record[":version"]) == ({"S": filed["location"]}, {"S": filed["version_id"]})
+    assert record[":status"] == {"S": payloads("pets", "classify.response")["status"]}
+
+
+def test_pet_machine_understands_the_newest_refusal(pets, payloads):
+    """C15, P9."""
+    refused = payloads("pets", "analyse.response.refused")
+    tasks = pet_tasks(payloads, Analyse=lambda _: {"Payload": refused})
+    record = execute(pets.machine("pets/pipeline"), payloads("pets", "input"), tasks).arguments("RecordRefusal")
+    assert record["Key"] == {"ImageID": {"S": refused["image_id"]}}
+    values = record["ExpressionAttributeValues"]
+    assert (values[":code"], values[":reason"]) == ({"S": refused["code"]}, {"S": refused["reason"]})
+
+
+def test_pet_machines_give_up_with_the_newest_payload(pets, payloads):
+    """C15, P3: the pipeline what it caught, the recovery what nobody caught."""
+
+    def failing(_):
+        raise Failure(caught["error"], caught["cause"])
+
+    caught, uncaught = payloads("pets", "give_up.request"), payloads("pets", "give_up.request.uncaught")
+    execution_input, arn = payloads("pets", "input"), caught["execution"]
+    tasks = pet_tasks(payloads, Analyse=failing)
+    assert pet_calls(execute(pets.machine("pets/pipeline"), execution_input, tasks, arn=arn), "GiveUp") == caught
+    ended = status_event(
+        "arn:aws:states:us-east-1:111122223333:stateMachine:serverlessapp-pet-detector",
+        "TIMED_OUT",
+        executionArn=arn,
+        input=json.dumps(execution_input),
+    )
+    run = execute(pets.machine("pets/recovery"), ended, {"GiveUp": tasks["GiveUp"]})
+    assert pet_calls(run, "GiveUp") == uncaught
+    assert run.output == payloads("pets", "give_up.response")
+
+
+PET_ANSWERS = {
+    "analyse.request": ["analyse.response.analysed", "analyse.response.refused", "analyse.response.duplicate"],
+    "classify.request": ["classify.response"],
+    "give_up.request": ["give_up.response"],
+    "give_up.request.uncaught": ["give_up.response"],
+    "file.request": ["file.response"],
+    "notify.request": ["notify.response"],
+}
+"""Every request, and what it may be answered with."""
+PET_HANDLERS = {"file": file_manager.handler, "notify": notification_service.handler}
+
+
+def test_every_pet_shape_is_complete():
+    """C15: and every action of the contract has its payloads."""
+    names = {"input", *PET_ANSWERS, *(answer for answers in PET_ANSWERS.values() for answer in answers)}
+    for folder in shapes("pets"):
+        assert {f"{name}.json" for name in names} == {each.name for each in folder.iterdir()}
+    assert {name.partition(".")[0] for name in PET_ANSWERS} - set(PET_HANDLERS) == set(image_processor._ACTIONS)
+
+
+@pytest.fixture
+def pet_aws(monkeypatch):
+    """The services in memory, for what the pet detector's functions ask of them."""
+    for name, value in pets_aws.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    fakes = {
+        "s3": pets_aws.FakeS3(),
+        "dynamodb": pets_aws.FakeDynamoDb(),
+        "rekognition": pets_aws.FakeRekognition(),
+        "sns": pets_aws.FakeSns(),
+    }
+    monkeypatch.setattr(calls, "client", lambda service, *_: fakes[service])
+    return SimpleNamespace(**fakes)
+
+
+def begin(pet_aws, folder, execution):
+    """A record in the making, as another call of ``analyse`` has begun it."""
+    analyse, analysed = read(folder, "analyse.request"), read(folder, "analyse.response.analysed")
+    pet_aws.dynamodb.add(
+        **{
+            pets_contract.IMAGE_ID: analysed["image_id"],
+            pets_contract.TIMESTAMP: analyse["time"],
+            pets_contract.STATUS: pets_contract.PROCESSING,
+            pets_contract.SOURCE_KEY: analyse["object"]["key"],
+            pets_contract.SOURCE_VERSION: analyse["object"]["version_id"],
+            pets_contract.EXECUTION: execution,
+        }
+    )
+
+
+@pytest.mark.parametrize("folder", shapes("pets")[-2:], ids=lambda each: f"shape {each.name}")
+@pytest.mark.parametrize(
+    ("request_", "answer"), [(request, answer) for request, answers in PET_ANSWERS.items() for answer in answers]
+)
+def test_pet_functions_understand_this_and_the_last_payload(pet_aws, folder, request_, answer):
+    """C15: running executions keep the old definition but meet new code, whose answer must still carry what it reads."""
+    request, expected = read(folder, request_), read(folder, answer)
+    if "object" in request:
+        upload = request["object"]
+        body = b"" if answer.endswith("refused") else pictures.jpeg()
+        pet_aws.s3.add(upload["key"], body, ContentType="image/jpeg")
+        pet_aws.s3.versions[upload["key"]][-1]["VersionId"] = upload["version_id"]
+    if answer.endswith("duplicate"):
+        begin(pet_aws, folder, "another execution")
+    if request_.startswith("classify"):
+        begin(pet_aws, folder, request["execution"])
+    pet_aws.rekognition.labels = [
+        {
+            "Name": label["name"],
+            "Confidence": label["confidence"],
+            "Parents": [{"Name": parent} for parent in label["parents"]],
+        }
+        for label in read(folder, "analyse.response.analysed")["labels"]
+    ]
+    handler = PET_HANDLERS.get(request_.partition(".")[0], image_processor.handler)
+    given = handler(request, pets_aws.CONTEXT)
+    if "reason" in expected:  # words for people
+        assert given.pop("reason") and expected.pop("reason")
+    assert given.items() >= expected.items()
+    assert json.loads(json.dumps(given)) == given, "what Lambda would have to change"

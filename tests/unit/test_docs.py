@@ -1,12 +1,15 @@
 """The documents say what is so (C14): links, targets, settings, outputs, requirement numbers, shims, alarms."""
 
 import ast
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import settings
+from lambdas.pets import contract as pets
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -92,6 +95,16 @@ def test_shell_commands_name_what_exists(document):
         assert stack in stacks, f"cdktf {command} {stack}"
 
 
+@every_document
+def test_shell_commands_are_shell(document):
+    """What a reader pastes can be parsed at least."""
+    text = document.read_text(encoding="utf-8")
+    for indent, block in re.findall(r"^( *)```sh\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE):
+        commands = "".join(line.removeprefix(indent) for line in block.splitlines(keepends=True))
+        parsed = subprocess.run(["bash", "-n"], input=commands, capture_output=True, text=True, check=False, timeout=10)
+        assert parsed.returncode == 0, parsed.stderr
+
+
 # --- README ----------------------------------------------------------------------------------------------------------
 
 
@@ -138,7 +151,10 @@ def shown_default(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-@pytest.mark.parametrize("model", [settings.CommonSettings, settings.TapSettings, settings.PetSettings])
+MODELS = (settings.StateBackendSettings, settings.TapSettings, settings.PetSettings, settings.IngestionSettings)
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_settings_table_is_complete(model):
     table = {row[0].strip("`"): row[1:] for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
     for name, field in model.model_fields.items():
@@ -151,8 +167,7 @@ def test_settings_table_is_complete(model):
 
 def test_settings_table_has_nothing_else():
     named = {row[0].strip("`") for row in rows(DEPLOYMENT, columns=5) if row[0].startswith("`")}
-    models = (settings.StateBackendSettings, settings.TapSettings, settings.PetSettings)
-    assert named == {name for model in models for name in model.model_fields}
+    assert named == {name for model in MODELS for name in model.model_fields}
 
 
 def test_outputs_are_those_of_the_stacks():
@@ -224,7 +239,7 @@ def test_documents_cite_requirements_that_exist(document):
 
 
 def test_requirements_name_files_that_exist():
-    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEMPLO]\d+[a-d]?", row[0])]
+    lines = [row for row in rows(REQUIREMENTS, columns=4) if re.fullmatch(r"[CEMPRLO]\d+[a-d]?", row[0])]
     assert len(lines) > 40
     for number, requirement, built, proof in lines:
         for path in re.findall(r"`([^`]+)`", f"{built} {proof}"):
@@ -233,9 +248,9 @@ def test_requirements_name_files_that_exist():
 
 
 def test_requirements_are_numbered_once_and_in_order():
-    numbers = re.findall(r"^\| ([CEMPLO]\d+[a-d]?) \|", REQUIREMENTS.split("## Numbers of systems")[0], re.MULTILINE)
+    numbers = re.findall(r"^\| ([CEMPRLO]\d+[a-d]?) \|", REQUIREMENTS.split("## Numbers of systems")[0], re.MULTILINE)
     assert len(numbers) == len(set(numbers))
-    assert numbers == sorted(numbers, key=lambda number: ("CEMPLO".index(number[0]), int(re.findall(r"\d+", number)[0]), number))
+    assert numbers == sorted(numbers, key=lambda number: ("CEMPRLO".index(number[0]), int(re.findall(r"\d+", number)[0]), number))
 
 
 # --- what else goes stale --------------------------------------------------------------------------------------------
@@ -256,27 +271,43 @@ def section(document: Path, heading: str) -> str:
     return document.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
 
 
-def alarms() -> set[str]:
-    """Names of the alarms that the constructs of TapStack bring along."""
-    stack = (ROOT / "tap_stack.py").read_text(encoding="utf-8")
-    found: dict[str, list[str]] = {"Function": [], "StateMachine": [], "Rule": []}
-    for call in (node for node in ast.walk(ast.parse(stack)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+def alarms(stack_file: str) -> set[str]:
+    """Names of the alarms that the constructs of a stack bring along."""
+    stack = (ROOT / stack_file).read_text(encoding="utf-8")
+    tree = ast.parse(stack)
+    constants = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    found: dict[str, list[str]] = {kind: [] for kind in ("Function", "StateMachine", "Rule", "Alarm", "LiveAlias", "Trail")}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
         for kind, names in found.items():
             if call.func.id.endswith(kind) and call.func.id != "LifecycleRule":
-                names.append(ast.literal_eval(keywords["name"]))
+                name = keywords["name"]
+                names.append(ast.literal_eval(constants[name.id] if isinstance(name, ast.Name) else name))
+    watched = re.findall(r'_Watched\(\s+"([\w-]+)"', (ROOT / "modules_guard.py").read_text(encoding="utf-8"))
+    assert len(watched) > 3
     quiet = re.findall(r'name="([\w-]+)",(?:(?!name=).)*?error_rate_percent=None', stack, re.DOTALL)
     return {
         *(f"{each}-error-rate" for each in found["Function"] if each not in quiet),
         *(f"{each}-executions-failed" for each in found["StateMachine"]),
         *(f"{each}-dlq-not-empty" for each in (*found["Function"], *found["Rule"])),
+        *found["Alarm"],
+        *(f"{each}-failing" for each in found["LiveAlias"]),
+        *(f"{each}-{what}" for each in found["Trail"] for what in watched),
     }
 
 
-@pytest.mark.parametrize(("name", "system"), [("README.md", ""), ("docs/etl.md", "etl"), ("docs/metadata.md", "metadata")])
-def test_every_alarm_is_answered(name, system):
-    """E10, M7."""
-    expected = {alarm for alarm in alarms() if alarm.startswith(system)}
+@pytest.mark.parametrize(
+    ("name", "stack", "system"),
+    [
+        ("README.md", "tap_stack.py", ""),
+        ("docs/etl.md", "tap_stack.py", "etl"),
+        ("docs/metadata.md", "tap_stack.py", "metadata"),
+        ("docs/pet-detector.md", "pet_detector_stack.py", "serverlessapp-"),
+    ],
+)
+def test_every_alarm_is_answered(name, stack, system):
+    """E10, M7, P7."""
+    expected = {alarm for alarm in alarms(stack) if alarm.startswith(system)}
     assert len(expected) >= 5
     described = set(re.findall(r"`([\w-]+)`", (ROOT / name).read_text(encoding="utf-8")))
     assert expected <= described
@@ -292,10 +323,59 @@ def test_subjects_are_those_of_the_contract():
 
 def test_saved_queries_are_shown():
     """C9."""
-    text = "".join((ROOT / "docs" / f"{each}.md").read_text(encoding="utf-8") for each in ("etl", "metadata"))
-    stack = ast.parse((ROOT / "tap_stack.py").read_text(encoding="utf-8"))
-    keywords = [node for node in ast.walk(stack) if isinstance(node, ast.keyword)]
-    queries = [ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "query"]
-    assert queries
-    for query in queries:
-        assert query in text
+    guides = ("etl", "metadata", "pet-detector", "ingestion")
+    text = "".join((ROOT / "docs" / f"{each}.md").read_text(encoding="utf-8") for each in guides)
+    for name in ("tap_stack.py", "pet_detector_stack.py", "ingestion_stack.py"):
+        stack = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        keywords = [node for node in ast.walk(stack) if isinstance(node, ast.keyword)]
+        queries = [ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "query"]
+        assert queries
+        for query in queries:
+            assert query in text
+
+
+# --- the pet detector ------------------------------------------------------------------------------------------------
+
+PETS = ROOT / "docs" / "pet-detector.md"
+
+
+def first_cells(text: str, *, columns: int) -> set[str]:
+    """All that stands in backticks in the first column of a section's tables."""
+    return {name for row in rows(text, columns=columns) for name in re.findall(r"`(\w+)`", row[0])}
+
+
+def test_every_error_of_the_api_is_explained():
+    """P1a: those of the document, and those that API Gateway gives by itself."""
+    text = PETS.read_text(encoding="utf-8").split("\n### Errors\n")[1].split("\n### ")[0]
+    document = json.loads((ROOT / "apis" / "pet-detector.openapi.json").read_text(encoding="utf-8"))
+    documented = set(document["components"]["schemas"]["Error"]["properties"]["code"]["enum"])
+    source = (ROOT / "modules_api.py").read_text(encoding="utf-8")
+    gateway = re.findall(r'^    GatewayError\("\w+", (?:\d+|None), "(\w+)"', source, re.MULTILINE)
+    assert len(gateway) > 10
+    assert first_cells(text, columns=4) == documented | set(gateway)
+
+
+def test_every_refusal_is_explained():
+    """P9."""
+    assert first_cells(section(PETS, "Refusals"), columns=2) - {"FailureCode"} == set(pets.REFUSALS)
+    assert f"`{pets.PROCESSING_FAILED}`" in section(PETS, "Failures, and once more")
+
+
+def test_every_attribute_of_a_record_is_explained():
+    """P5."""
+    named = {
+        pets.IMAGE_ID, pets.ANIMAL, pets.CONFIDENCE, pets.TIMESTAMP, pets.LOCATION, pets.LOCATION_VERSION, pets.STATUS,
+        pets.FILE_SIZE, pets.FORMAT, pets.SOURCE_KEY, pets.SOURCE_VERSION, pets.REPLACED_VERSION, pets.EXECUTION,
+        pets.FAILURE_CODE, pets.FAILURE_REASON, pets.EXPIRES_AT,
+    }  # fmt: skip
+    statuses = {pets.PROCESSING, pets.COMPLETED, pets.UNCERTAIN, pets.FAILED}
+    assert first_cells(section(PETS, "Records"), columns=2) == named | statuses | {"ProcessingStatus"}
+    metrics = {pets.METRIC_IMAGES, pets.METRIC_CONFIDENCE, pets.METRIC_LATENCY}
+    assert metrics <= set(re.findall(r"`(\w+)`", section(PETS, "Operating")))
+
+
+def test_every_switch_of_the_stages_is_shown():
+    """P8a."""
+    switches = {name for name, field in settings.PetSettings.model_fields.items() if "bool" in str(field.annotation)}
+    assert len(switches) > 4
+    assert {each for each in switches if each.startswith("pet_")} <= first_cells(section(PETS, "Stages and switches"), columns=3)

@@ -27,7 +27,7 @@ def run(folder, **environ):
 def copy(target):
     for path in (*ROOT.glob("*.py"), ROOT / "aws_provider.cjs"):
         shutil.copy(path, target)
-    for name in ("lambdas", "workflows"):
+    for name in ("apis", "lambdas", "workflows"):
         shutil.copytree(ROOT / name, target / name)
     return target
 
@@ -59,14 +59,15 @@ def test_context_that_is_no_json_is_told_the_same_way(tmp_path):
 
 
 def test_good_settings_synthesise_every_stack(tmp_path):
-    """C4: both stacks, with the code of the functions beside them, whatever the folder is called."""
+    """C4: all of them, with the code of the functions beside them, whatever the folder is called."""
     folder = tmp_path / "a folder with spaces"
     folder.mkdir()
     result = run(copy(folder), ENVIRONMENT_SUFFIX="dev")
     assert (result.returncode, result.stderr) == (0, "")
     stacks = folder / "cdktf.out" / "stacks"
-    assert sorted(each.name for each in stacks.iterdir()) == ["state-backend", "tap"]
-    tap = json.loads((stacks / "tap" / "cdk.tf.json").read_text())
-    for function in tap["resource"]["aws_lambda_function"].values():
-        assert (stacks / "tap" / function["filename"]).is_file()
-    assert tap["terraform"]["backend"]["s3"]["key"] == "dev/tap.tfstate"
+    assert sorted(each.name for each in stacks.iterdir()) == ["ingestion", "pet-detector", "state-backend", "tap"]
+    for name in ("ingestion", "pet-detector", "tap"):
+        stack = json.loads((stacks / name / "cdk.tf.json").read_text())
+        for function in stack["resource"]["aws_lambda_function"].values():
+            assert (stacks / name / function["filename"]).is_file()
+        assert stack["terraform"]["backend"]["s3"]["key"] == f"dev/{name}.tfstate"

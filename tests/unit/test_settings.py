@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.etl import ranges
-from settings import CommonSettings, SettingsError, StateBackendSettings, TapSettings, load, read_context
+from settings import CommonSettings, PetSettings, SettingsError, StateBackendSettings, TapSettings, load, read_context
 
 # --- sources --------------------------------------------------------------------------------------------------------
 
@@ -19,9 +19,11 @@ def test_defaults():
     settings = load({}, {})
     assert settings.tap == TapSettings()
     assert settings.state_backend == StateBackendSettings()
+    assert settings.pet_detector == PetSettings()
     assert (settings.tap.environment_suffix, settings.tap.aws_region) == ("prod", "us-east-1")
     assert settings.tap.etl_max_reject_ratio == Decimal("0.01")
     assert settings.tap.etl_error_rate_percent == 5
+    assert settings.pet_detector.pet_confidence_threshold == 80
 
 
 def test_context_wins_over_defaults_and_environment_over_context():
@@ -45,6 +47,28 @@ def test_environment_variables_of_the_specification(variable, field, value):
     """C5a: these names are an interface, for every stack."""
     settings = load({}, {variable: value})
     assert getattr(settings.tap, field) == getattr(settings.state_backend, field) == value
+
+
+def test_region_moves_all_but_the_pet_detector():
+    """C5c: it stands in us-east-1; whoever names another region for it alone is told."""
+    settings = load({}, {"AWS_REGION": "eu-west-1"})
+    assert (settings.tap.aws_region, settings.pet_detector.aws_region) == ("eu-west-1", "us-east-1")
+    assert load({"aws_region": "eu-west-1"}, {}).pet_detector.aws_region == "us-east-1"
+    assert PetSettings.of(aws_region="us-east-1").aws_region == "us-east-1"
+    with pytest.raises(SettingsError, match="must be us-east-1: the pet detector stands there"):
+        PetSettings.of(aws_region="eu-west-1")
+
+
+def test_the_other_settings_of_the_whole_app_count_for_the_pet_detector():
+    """C5a: suffix, owner, tags, state, retention."""
+    environ = {
+        "ENVIRONMENT_SUFFIX": "dev", "OWNER": "me", "DEFAULT_TAGS": '{"Team": "a"}', "LOG_RETENTION_DAYS": "7",
+        "TERRAFORM_STATE_BUCKET": "my-states", "TERRAFORM_STATE_BUCKET_REGION": "eu-west-2",
+    }  # fmt: skip
+    settings = load({}, environ)
+    common = set(CommonSettings.model_fields) - {"aws_region"}
+    assert settings.pet_detector.model_dump(include=common) == settings.tap.model_dump(include=common)
+    assert settings.pet_detector.environment_title == "Development"
 
 
 def test_values_are_converted():
@@ -151,6 +175,49 @@ BAD = [
     ("METADATA_INDEXING_TIMEOUT_SECONDS", "44"),
     ("METADATA_INDEXING_TIMEOUT_SECONDS", "901"),
     ("METADATA_INDEXING_RESERVED_CONCURRENCY", "0"),
+    ("PET_BUCKET_NAME", "under_score"),
+    ("PET_ALERT_EMAILS", "nobody"),
+    ("PET_CONFIDENCE_THRESHOLD", "49.9"),
+    ("PET_CONFIDENCE_THRESHOLD", "100.1"),
+    ("PET_CONFIDENCE_THRESHOLD", "nan"),
+    ("PET_MAX_IMAGE_BYTES", "1023"),
+    ("PET_MAX_IMAGE_BYTES", "15000001"),
+    ("PET_ALLOWED_ORIGIN", "pets.example.com"),
+    ("PET_ALLOWED_ORIGIN", "https://pets.example.com/"),
+    ("PET_ALLOWED_ORIGIN", "https://a.example.com,https://b.example.com"),
+    ("PET_ALLOWED_ORIGIN", "https://*.example.com"),
+    ("PET_ALLOWED_ORIGIN", "https://a.example.com'"),
+    ("PET_REQUESTS_PER_SECOND", "0"),
+    ("PET_REQUESTS_PER_SECOND", "10001"),
+    ("PET_BURST", "0"),
+    ("PET_BURST", "5001"),
+    ("PET_REQUESTS_PER_DAY", "0"),
+    ("PET_LINK_SECONDS", "29"),
+    ("PET_LINK_SECONDS", "3601"),
+    ("PET_INPUT_RETENTION_DAYS", "0"),
+    ("PET_IMAGE_RETENTION_DAYS", "0"),
+    ("PET_RECORD_RETENTION_DAYS", "0"),
+    ("PET_ERROR_RATE_PERCENT", "0"),
+    ("PET_ERROR_RATE_PERCENT", "101"),
+    ("PET_LATENCY_ALARM_MS", "99"),
+    ("PET_LATENCY_ALARM_MS", "29001"),
+    ("PET_REFUSED_ALARM", "0"),
+    ("PET_BLOCKED_ALARM", "0"),
+    ("PET_MONTHLY_BUDGET_USD", "0"),
+    ("PET_MONTHLY_BUDGET_USD", "-1"),
+    ("PET_API_MEMORY_MB", "127"),
+    ("PET_PROCESSOR_MEMORY_MB", "255"),
+    ("PET_PROCESSOR_MEMORY_MB", "10241"),
+    ("PET_WAF", "perhaps"),
+    ("PET_CLOUDTRAIL", "perhaps"),
+    ("PET_CODE_DEPLOY", "perhaps"),
+    ("PET_PROVISIONED_CONCURRENCY", "-1"),
+    ("PET_MAX_PROVISIONED_CONCURRENCY", "0"),
+    ("PET_VPC", "perhaps"),
+    ("PET_DOMAIN_NAME", "Pets.example.com"),
+    ("PET_DOMAIN_NAME", "https://pets.example.com"),
+    ("PET_DOMAIN_NAME", "localhost"),
+    ("PET_DOMAIN_NAME", "-a.example.com"),
 ]
 
 
@@ -244,6 +311,82 @@ def test_bounds_of_the_metadata_settings():
 def test_metadata_has_standby_replicas(suffix, chosen, has):
     """M5a: true for prod, false elsewhere, unless told."""
     assert TapSettings(environment_suffix=suffix, metadata_standby_replicas=chosen).metadata_has_standby_replicas is has
+
+
+def test_bounds_of_the_pet_settings():
+    """P1a, P4, P9: what is still accepted."""
+    accepted = {
+        "pet_confidence_threshold": (50, 100),
+        "pet_max_image_bytes": (1024, 15_000_000),
+        "pet_requests_per_second": (1, 10_000),
+        "pet_burst": (1, 5_000),
+        "pet_link_seconds": (30, 3600),
+        "pet_latency_alarm_ms": (100, 29_000),
+        "pet_api_memory_mb": (128, 10240),
+        "pet_processor_memory_mb": (256, 10240),
+        "pet_provisioned_concurrency": (0, 10),
+    }
+    for name, values in accepted.items():
+        for value in values:
+            assert getattr(load({}, {name.upper(): str(value)}).pet_detector, name) == value
+
+
+@pytest.mark.parametrize("origin", ["*", "https://pets.example.com", "http://localhost:3000"])
+def test_origins(origin):
+    """P1a: as browsers send them: no path, no wildcard within."""
+    assert load({}, {"PET_ALLOWED_ORIGIN": origin}).pet_detector.pet_allowed_origin == origin
+
+
+CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0f4b2d0e-6d1b-4b57-9a3c-2f0f0f6f9d11"
+
+
+def test_domain_name_and_certificate_belong_together():
+    """P9: one without the other would be half a domain; both faults and their names are told."""
+    both = {"PET_DOMAIN_NAME": "pets.example.com", "PET_CERTIFICATE_ARN": CERTIFICATE}
+    assert load({}, both).pet_detector.pet_domain_name == "pets.example.com"
+    for name, value in both.items():
+        assert faults(environ={name: value}) == ["pet_domain_name and pet_certificate_arn belong together: set both, or none"]
+
+
+@pytest.mark.parametrize("arn", ["x", CERTIFICATE.replace("us-east-1", "eu-west-1"), CERTIFICATE.replace(":acm:", ":iam:")])
+def test_certificates_that_the_api_cannot_use(arn):
+    """P9: a regional API takes those of its own region."""
+    (fault,) = faults(environ={"PET_DOMAIN_NAME": "pets.example.com", "PET_CERTIFICATE_ARN": arn})
+    assert fault.endswith("must be the ARN of a certificate in us-east-1")
+
+
+def test_most_warm_instances_are_no_fewer_than_the_least():
+    """P8a."""
+    settings = {"pet_provisioned_concurrency": 3, "pet_max_provisioned_concurrency": 3}
+    assert PetSettings.of(**settings).pet_provisioned_concurrency == 3
+    with pytest.raises(SettingsError, match="pet_max_provisioned_concurrency must not be below pet_provisioned_concurrency"):
+        PetSettings.of(**settings | {"pet_max_provisioned_concurrency": 2})
+
+
+@pytest.mark.parametrize("switch", ["waf", "cloudtrail", "code_deploy"])
+@pytest.mark.parametrize(
+    ("suffix", "chosen", "has"),
+    [
+        ("prod", None, True),
+        ("staging", None, True),
+        ("dev", None, False),
+        ("qa", None, False),
+        ("prod", False, False),
+        ("staging", False, False),
+        ("dev", True, True),
+    ],
+)
+def test_switches_of_the_pet_detector(switch, suffix, chosen, has):
+    """P8a: on in staging and prod, unless told."""
+    settings = PetSettings.of(environment_suffix=suffix, **{f"pet_{switch}": chosen})
+    assert getattr(settings, f"has_{switch}") is has
+
+
+def test_what_costs_by_the_hour_is_off_everywhere():
+    """P8a."""
+    for suffix in ("dev", "staging", "prod"):
+        settings = PetSettings(environment_suffix=suffix)
+        assert (settings.pet_vpc, settings.pet_provisioned_concurrency) == (False, 0)
 
 
 def test_one_message_lists_every_fault():
@@ -354,3 +497,10 @@ def test_environment_title(suffix, title):
 def test_keeps_data(suffix, retain, keeps):
     """C12: true for prod, false elsewhere, unless told."""
     assert CommonSettings(environment_suffix=suffix, retain_data=retain).keeps_data is keeps
+
+
+def test_pieces_of_a_file_can_be_as_large_as_a_file_that_is_not_cut():
+    """E12: else files between the two would be set aside, whatever they hold."""
+    assert load({}, {"ETL_MAX_PIECE_BYTES": str(256 * 1024**2)}).tap.etl_max_piece_bytes == 256 * 1024**2
+    expected = "etl_max_piece_bytes must not be below etl_fan_out_bytes: files between them would be set aside"
+    assert faults(environ={"ETL_MAX_PIECE_BYTES": str(256 * 1024**2 - 1)}) == [expected]

@@ -1,10 +1,12 @@
 """Stacks are deployed side by side (L1), told as one."""
 
+import os
 import threading
 from types import SimpleNamespace
 
 import pytest
 
+from local import terraform
 from local.deployment import Deployment, each_of
 
 
@@ -55,3 +57,17 @@ def test_addresses_of_apis_can_be_reached(output, reachable):
     """L3, P1a: what outputs.json tells works on this machine."""
     deployment = SimpleNamespace(aws=SimpleNamespace(endpoint="http://127.0.0.1:1"))
     assert Deployment._reachable(deployment, output) == reachable
+
+
+def test_no_terraform_starts_after_an_interruption(tmp_path, monkeypatch):
+    """L1: a stack that is between two commands when others are asked to stop does not go on."""
+    program = tmp_path / "terraform"
+    program.write_text("#!/bin/sh\nwhile :; do sleep 1; done\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(terraform, "_interrupted", threading.Event())
+    monkeypatch.setattr(terraform, "_running", set())
+    terraform.interrupt()
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    late = terraform.Terraform(tmp_path, environment, terraform.ProviderSource("a test"), folder=tmp_path)
+    with pytest.raises(terraform.TerraformError, match="terraform apply"):
+        late.apply()
