@@ -99,14 +99,14 @@ class IngestionSystem(System[IngestionOutcome]):
             progress(len(checkpoints))
 
         ingestion.follow(files.values(), ended, WAIT_SECONDS)
-        here, there = ({region: ingestion.records(region) for region in order} for order in (REGIONS, reversed(REGIONS)))
+        stored = {region: ingestion.records(region) for region in REGIONS}
         outcomes = []
         for sample in samples:
             file = files[sample.file_name]
-            own = sorted(records_of(file, here[file.region]), key=lambda item: item[contract.SOURCE_OFFSET])
+            own = sorted(records_of(file, stored[file.region]), key=lambda item: item[contract.SOURCE_OFFSET])
             [other] = set(REGIONS) - {file.region}
             outcome = IngestionOutcome(sample, None, (), file.region, checkpoints.get(file, {}), tuple(own), seconds.get(file))
-            faults = faults_of(outcome, len(records_of(file, there[other])))
+            faults = faults_of(outcome, len(records_of(file, stored[other])))
             outcomes.append(replace(outcome, faults=tuple(faults)))
         return _with_followers(ingestion, outcomes, earlier)
 

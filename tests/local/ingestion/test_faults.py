@@ -203,6 +203,7 @@ def test_poison_record_in_the_stream(ingestion, name):
         ingestion.wait([ingestion.upload(EAST, f"{name} later.json", lines([record(f"{name}-later")]))])
         wait_for(lambda: seen(f"{name}-later"), 120, lambda: "the stream stands still")
         assert all(seen(f"{name}-{number}") for number in range(6))
-        assert seen(f"{name}-poison") == 1 + mapping["MaximumRetryAttempts"] + (failure["DDBStreamBatchInfo"]["batchSize"] > 1)
+        # Once more if something stood before it in its batch.
+        assert seen(f"{name}-poison") - mapping["MaximumRetryAttempts"] in (1, 2)
     assert failure["requestContext"]["condition"] == "RetryAttemptsExhausted"
     assert failure["DDBStreamBatchInfo"]["streamArn"] == ingestion.output("stream_arn", EAST)
