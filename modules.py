@@ -492,12 +492,12 @@ class LogGroup(Construct):
             self, "group", name=name, retention_in_days=place.settings.log_retention_days
         )
         self.name = name
-        self._arn = place.arn("logs", f"log-group:{name}")
-        self.streams_arn = f"{self._arn}:*"
+        self.streams_arn = place.arn("logs", f"log-group:{name}:*")
 
     def grant_create(self, role: Role) -> None:
-        """Make the group again, if somebody has deleted it; without retention, until the next apply."""
-        role.allow_runtime("LogGroup", ["logs:CreateLogGroup"], [self._arn])
+        """Make the group again, if somebody has deleted it; without retention, until the next apply. IAM knows a group by the
+        ARN that ends in ``:*``, save for its tags (CloudWatch Logs API reference, "LogGroup")."""
+        role.allow_runtime("LogGroup", ["logs:CreateLogGroup"], [self.streams_arn])
 
 
 class LogMetric(Construct):
