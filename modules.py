@@ -204,9 +204,11 @@ class Region(Construct, Place):
     """A region of a stack: what stands below it, stands there. Names that the whole account sees carry the region."""
 
     def __init__(self, scope: Construct, id_: str, *, region: str) -> None:
+        """Raises TypeError outside an AwsStack."""
         super().__init__(scope, id_)
         stack = TerraformStack.of(self)
-        assert isinstance(stack, AwsStack), f"{self.node.path}: a region needs an AwsStack around it"
+        if not isinstance(stack, AwsStack):
+            raise TypeError(f"{self.node.path}: a region needs an AwsStack around it")
         self.settings = stack.settings
         self.region = region
         self.account_id = stack.account_id
