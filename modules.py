@@ -204,9 +204,11 @@ class Region(Construct, Place):
     """A region of a stack: what stands below it, stands there. Names that the whole account sees carry the region."""
 
     def __init__(self, scope: Construct, id_: str, *, region: str) -> None:
+        """Raises TypeError outside an AwsStack."""
         super().__init__(scope, id_)
         stack = TerraformStack.of(self)
-        assert isinstance(stack, AwsStack), f"{self.node.path}: a region needs an AwsStack around it"
+        if not isinstance(stack, AwsStack):
+            raise TypeError(f"{self.node.path}: a region needs an AwsStack around it")
         self.settings = stack.settings
         self.region = region
         self.account_id = stack.account_id
@@ -492,12 +494,12 @@ class LogGroup(Construct):
             self, "group", name=name, retention_in_days=place.settings.log_retention_days
         )
         self.name = name
-        self._arn = place.arn("logs", f"log-group:{name}")
-        self.streams_arn = f"{self._arn}:*"
+        self.streams_arn = place.arn("logs", f"log-group:{name}:*")
 
     def grant_create(self, role: Role) -> None:
-        """Make the group again, if somebody has deleted it; without retention, until the next apply."""
-        role.allow_runtime("LogGroup", ["logs:CreateLogGroup"], [self._arn])
+        """Make the group again, if somebody has deleted it; without retention, until the next apply. IAM knows a group by the
+        ARN that ends in ``:*``, save for its tags (CloudWatch Logs API reference, "LogGroup")."""
+        role.allow_runtime("LogGroup", ["logs:CreateLogGroup"], [self.streams_arn])
 
 
 class LogMetric(Construct):

@@ -48,8 +48,8 @@ def fires(alarm: Mapping[str, Any], **data: float) -> bool:
 
     found = value(ast.parse(result["expression"], mode="eval"))
     assert alarm["comparison_operator"] == "GreaterThanThreshold"
-    assert alarm["treat_missing_data"] == "notBreaching"
-    return found is not None and found > Decimal(str(alarm["threshold"]))
+    missing = {"notBreaching": False, "breaching": True}[alarm["treat_missing_data"]]
+    return missing if found is None else found > Decimal(str(alarm["threshold"]))
 
 
 def metrics(alarm: Mapping[str, Any]) -> set[tuple[Any, ...]]:

@@ -33,9 +33,9 @@ def metadata(tap) -> Synthesised:
     return tap.under("metadata")
 
 
-@pytest.fixture(scope="session", params=["etl", "metadata"])
+@pytest.fixture(scope="session", params=["etl", "metadata", "ingestion_east", "ingestion_west"])
 def system(request: pytest.FixtureRequest) -> Synthesised:
-    """Each system of TapStack in turn, for what must hold in each."""
+    """Each system of TapStack in turn, and each region of the ingestion, for what must hold in each."""
     return request.getfixturevalue(request.param)
 
 
@@ -98,15 +98,46 @@ def state_backend() -> Synthesised:
     return synthesise(StateBackendStack, "state-backend")
 
 
-@pytest.fixture(params=["tap", "staging", "state_backend", "pets", "pets_dev", "pets_staging", "pets_switched"])
+@pytest.fixture(scope="session")
+def ingestion() -> Synthesised:
+    """IngestionStack of prod."""
+    from ingestion_stack import IngestionStack
+
+    return synthesise(IngestionStack, "ingestion")
+
+
+@pytest.fixture(scope="session")
+def ingestion_dev() -> Synthesised:
+    """IngestionStack of another environment, where data is not retained and e-mails are subscribed."""
+    from ingestion_stack import IngestionStack
+
+    return synthesise(IngestionStack, "ingestion", environment_suffix="dev", ingestion_alert_emails="e@example.com")
+
+
+@pytest.fixture(scope="session")
+def ingestion_east(ingestion) -> Synthesised:
+    """The regional ingestion's part in us-east-1."""
+    return ingestion.under("us_east_1")
+
+
+@pytest.fixture(scope="session")
+def ingestion_west(ingestion) -> Synthesised:
+    """The regional ingestion's part in us-west-2."""
+    return ingestion.under("us_west_2")
+
+
+STACKS = ["tap", "staging", "state_backend", "pets", "pets_dev", "pets_staging", "pets_switched", "ingestion", "ingestion_dev"]
+
+
+@pytest.fixture(params=STACKS)
 def any_stack(request: pytest.FixtureRequest) -> Synthesised:
     """Each stack in turn, for what must hold everywhere."""
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["tap", "pets", "pets_dev", "pets_switched"])
+@pytest.fixture(params=["tap", "pets", "pets_dev", "pets_switched", "ingestion_east", "ingestion_west"])
 def workload(request: pytest.FixtureRequest) -> Synthesised:
-    """Each stack in turn that has functions and machines, in us-east-1."""
+    """Each stack in turn that has functions and machines; of one in two regions each region's part."""
     return request.getfixturevalue(request.param)
 
 

@@ -46,8 +46,20 @@ class Synthesised:
 
         part = {block: {kind: own(bodies) for kind, bodies in self.json[block].items()} for block in ("data", "resource")}
         part["resource"] = {kind: bodies for kind, bodies in part["resource"].items() if bodies}
+        part["provider"] = self.json["provider"]
         part["output"] = {name: each for name, each in self.json["output"].items() if name.startswith(f"{system}_")}
         return Synthesised(json.dumps(part), self.paths)
+
+    @property
+    def region(self) -> str:
+        """Where all of it stands, by the providers that make its resources."""
+        regions = {_reference(each): each["region"] for each in self.json["provider"]["aws"]}
+        (region,) = {regions[body.get("provider")] for _, _, body in self.every()}
+        return region
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource of the account, in the region in which all of it stands."""
+        return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{resource}"
 
     def kinds(self) -> set[str]:
         """The types of all resources."""
@@ -110,6 +122,11 @@ class Synthesised:
     def machine(self, path: str) -> dict[str, Any]:
         """The definition of the state machine of the construct at this path."""
         return json.loads(self.readable(self.one("aws_sfn_state_machine", path)["definition"]))
+
+
+def _reference(provider: dict[str, Any]) -> str | None:
+    """How a resource names this provider; the stack's own it does not name."""
+    return f"aws.{provider['alias']}" if "alias" in provider else None
 
 
 def shapes(system: str) -> list[Path]:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from ingestion_stack import IngestionStack
 from lambda_packaging import package
 from modules import cloudwatch_event_rule
 from pet_detector_stack import PetDetectorStack
@@ -17,7 +18,6 @@ from tests.synth.reading import Synthesised, app, root, synthesise
 
 SYSTEMS = ("etl", "metadata")
 PETS = "serverlessapp-pet-alerts"
-ARN = "arn:aws:{}:us-east-1:111122223333:{}"
 TAGS = {"Environment": "Production", "Project": "ETL-Pipeline", "Owner": "data-platform"}
 
 
@@ -60,7 +60,14 @@ def test_pet_detector_does_not_move():
         PetDetectorStack(app(), "x", aws_region="eu-west-1")
 
 
-def test_state_is_remote_and_locked(tap, staging, pets, pets_dev):
+def test_ingestion_stands_in_its_two_regions(ingestion):
+    """C5c, R1: AWS_REGION moves the others; its own region is the table's, the other has a provider of its own."""
+    assert ingestion.json["provider"]["aws"] == [{"region": "us-east-1"}, {"region": "us-west-2", "alias": "us_west_2"}]
+    with pytest.raises(SettingsError, match="must be us-east-1"):
+        IngestionStack(app(), "x", aws_region="us-west-2")
+
+
+def test_state_is_remote_and_locked(tap, staging, pets, pets_dev, ingestion, ingestion_dev):
     """C3: bucket, lock table, encryption; key SUFFIX/STACK-ID.tfstate."""
     expected = {
         "bucket": "iac-rlhf-tf-states",
@@ -73,6 +80,8 @@ def test_state_is_remote_and_locked(tap, staging, pets, pets_dev):
     assert staging.json["terraform"]["backend"] == {"s3": {**expected, "key": "staging/tap.tfstate"}}
     assert pets.json["terraform"]["backend"] == {"s3": {**expected, "key": "prod/pet-detector.tfstate"}}
     assert pets_dev.json["terraform"]["backend"] == {"s3": {**expected, "key": "dev/pet-detector.tfstate"}}
+    assert ingestion.json["terraform"]["backend"] == {"s3": {**expected, "key": "prod/ingestion.tfstate"}}
+    assert ingestion_dev.json["terraform"]["backend"] == {"s3": {**expected, "key": "dev/ingestion.tfstate"}}
 
 
 def test_state_backend_creates_what_the_other_stacks_name(tap, state_backend):
@@ -99,7 +108,7 @@ def test_state_backend_is_one_for_all_environments():
 # --- keyword arguments ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack])
+@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack, IngestionStack])
 def test_stack_alone_synthesises(kind):
     """C5b: every keyword argument is optional."""
     assert Synthesised.of(kind(app(), "x")).json["terraform"]["backend"]["s3"]["key"] == "prod/x.tfstate"
@@ -131,10 +140,11 @@ def test_bad_keyword_arguments_give_one_message():
     assert all(name in str(caught.value) for name in ("environment_suffix", "aws_region", "tgas"))
 
 
-def test_local_endpoints_get_path_style():
-    """C4: plain Terraform reaches an endpoint without a host name per bucket, provider and backend alike."""
-    stack = synthesise(TapStack, "tap", s3_use_path_style=True)
-    assert stack.json["provider"]["aws"][0]["s3_use_path_style"] is True
+@pytest.mark.parametrize("kind", [TapStack, IngestionStack])
+def test_local_endpoints_get_path_style(kind):
+    """C4: plain Terraform reaches an endpoint without a host name per bucket, every provider and the backend alike."""
+    stack = synthesise(kind, "x", s3_use_path_style=True)
+    assert all(each["s3_use_path_style"] is True for each in stack.json["provider"]["aws"])
     assert stack.json["terraform"]["backend"]["s3"]["use_path_style"] is True
 
 
@@ -211,13 +221,16 @@ def test_taggable_tells_classes_apart():
     assert hasattr(cloudwatch_event_rule.CloudwatchEventRule, "tags_input")
 
 
-def test_values_of_the_tags(tap, staging, state_backend, pets, pets_dev):
+def test_values_of_the_tags(tap, staging, state_backend, pets, pets_dev, ingestion, ingestion_dev):
     """C6: Production, Staging, …; one project per system; the owner."""
     assert tags(tap) == {tuple(sorted(TAGS.items()))}
     assert tags(staging) == {tuple(sorted({**TAGS, "Environment": "Staging"}.items()))}
     assert tags(state_backend) == {tuple(sorted({**TAGS, "Project": "State-Backend"}.items()))}
     assert tags(pets) == {tuple(sorted({**TAGS, "Project": "Pet-Detector"}.items()))}
     assert tags(pets_dev) == {tuple(sorted({**TAGS, "Project": "Pet-Detector", "Environment": "Development"}.items()))}
+    regional = {**TAGS, "Project": "Regional-Ingestion"}
+    assert tags(ingestion) == {tuple(sorted(regional.items()))}
+    assert tags(ingestion_dev) == {tuple(sorted({**regional, "Environment": "Development"}.items()))}
 
 
 def test_own_tags_win_over_default_tags():
@@ -272,6 +285,7 @@ def test_nothing_is_reached_without_tls(any_stack, kind, policy_kind, actions, w
         ("state_backend", {"state": "access_logs"}),
         ("pets_dev", {"pets/images": "pets/access_logs"}),
         ("pets", {"pets/images": "pets/access_logs", "pets/trail/bucket": "pets/access_logs"}),
+        ("ingestion", {f"{region}/data": f"{region}/access_logs" for region in ("us_east_1", "us_west_2")}),
     ],
 )
 def test_every_data_bucket_has_access_logs(request, name, logs_of):
@@ -333,6 +347,7 @@ def test_one_role_for_each_that_acts(any_stack):
         (any_stack.readable(body[field]), service)
         for kind, (field, service) in USERS.items()
         for body in any_stack.all(kind).values()
+        if field in body or kind != "aws_cloudwatch_event_target"  # a rule invokes a function without one
     ]
     roles = any_stack.all("aws_iam_role")
     assert sorted(role for role, _ in users) == sorted(f"<aws_iam_role {path} arn>" for path in roles)
@@ -358,15 +373,15 @@ def test_what_runs_depends_on_its_runtime_policy_and_not_on_its_grants(workload)
                 assert workload.address("aws_sqs_queue", f"{at}/dead_letters/queue") in body["depends_on"]
 
 
-BROUGHT = {"pets": ["aws-lambda-powertools"]}
+BROUGHT = {"pets": ["aws-lambda-powertools"], "ingestion": ["aws-lambda-powertools"]}
 """What a system's zip holds beside our own code."""
 
 
-@pytest.mark.parametrize("name", ["tap", "pets"])
+@pytest.mark.parametrize("name", ["tap", "pets", "ingestion"])
 def test_code_is_compared_by_the_hash_that_lambda_reports(request, name, tmp_path):
     """C4: cdktf's own asset hash is another one, and the plan would never settle. Each function has its own system's code."""
     for path, body in request.getfixturevalue(name).all("aws_lambda_function").items():
-        system = path.split("/", 1)[0]
+        system = name if name == "ingestion" else path.split("/", 1)[0]
         expected = package(system, root() / "lambdas", tmp_path, distributions=BROUGHT.get(system, []))
         assert body["source_code_hash"] == expected.source_code_hash
         assert body["filename"].endswith(expected.path.name)
@@ -439,11 +454,11 @@ def test_machines_log_every_state_with_its_data(workload):
         assert workload.readable(body["logging_configuration"]) == {
             "level": "ALL",
             "include_execution_data": True,
-            "log_destination": f"arn:aws:logs:us-east-1:111122223333:log-group:{group}:*",
+            "log_destination": workload.arn("logs", f"log-group:{group}:*"),
         }
 
 
-@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack])
+@pytest.mark.parametrize("kind", [TapStack, PetDetectorStack, IngestionStack])
 def test_log_retention_is_a_setting(kind):
     """C5a, C9."""
     stack = synthesise(kind, "x", log_retention_days=7)
@@ -471,46 +486,61 @@ def test_saved_queries_read_the_functions_logs(request, name):
 
 
 def test_every_function_and_rule_has_a_dead_letter_queue(workload):
-    """C10: SSE-SQS, 14 days."""
+    """C10: SSE-SQS, 14 days. So has what reads a stream; a rule that invokes a function puts its own to the function's."""
+    functions = workload.readable(workload.all("aws_lambda_function"))
+    targets = workload.readable(workload.all("aws_cloudwatch_event_target"))
+    mappings = workload.readable(workload.all("aws_lambda_event_source_mapping"))
     holders = {
-        **{path: body["dead_letter_config"]["target_arn"] for path, body in workload.all("aws_lambda_function").items()},
-        **{path: body["dead_letter_config"]["arn"] for path, body in workload.all("aws_cloudwatch_event_target").items()},
+        **{path: body["dead_letter_config"]["target_arn"] for path, body in functions.items()},
+        **{path: body["dead_letter_config"]["arn"] for path, body in targets.items() if "role_arn" in body},
+        **{path: body["destination_config"]["on_failure"]["destination_arn"] for path, body in mappings.items()},
     }
-    assert set(holders) == {*workload.all("aws_lambda_function"), *workload.all("aws_cloudwatch_event_target")}
     assert len(holders) == len(set(holders.values())) == len(workload.all("aws_sqs_queue"))
     for path, arn in holders.items():
         queue = workload.one("aws_sqs_queue", construct(path))
-        assert workload.readable(arn) == f"arn:aws:sqs:us-east-1:111122223333:{queue['name']}"
+        assert arn == workload.arn("sqs", queue["name"])
         assert queue["sqs_managed_sse_enabled"] is True
         assert queue["message_retention_seconds"] == 14 * 24 * 3600
+    names = {path: body["function_name"] for path, body in functions.items()}
+    queues = {workload.arn("lambda", f"function:{name}"): holders[path] for path, name in names.items()}
+    for path in set(targets) - set(holders):
+        assert targets[path]["dead_letter_config"]["arn"] == queues[targets[path]["arn"]]
 
 
 def test_only_its_rule_may_fill_a_rules_queue(workload):
     """C10: EventBridge delivers dead letters by the queue's policy, which names the rule; a function's queue lets in nobody
-    but by the function's role."""
-    rules = {construct(path): body["name"] for path, body in workload.all("aws_cloudwatch_event_rule").items()}
+    but by the function's role, and the rule that invokes it."""
+    rules = {f"<aws_cloudwatch_event_rule {path} name>": body for path, body in workload.all("aws_cloudwatch_event_rule").items()}
     assert rules
+    targets = workload.readable(list(workload.all("aws_cloudwatch_event_target").values()))
+    fillers = {body["dead_letter_config"]["arn"]: rules.pop(body["rule"])["name"] for body in targets}
+    assert not rules, "rules without a queue"
     for path, body in workload.all("aws_sqs_queue_policy").items():
         policy = workload.readable(workload.statements(body["policy"]))
         allowed = [each for each in policy if each.get("effect", "Allow") == "Allow"]
-        rule = rules.pop(construct(construct(path)), None)
+        queue = workload.arn("sqs", workload.one("aws_sqs_queue", construct(path))["name"])
+        rule = fillers.pop(queue, None)
         if rule is None:
             assert not allowed
             continue
         (allow,) = allowed
         assert (allow["actions"], allow["principals"][0]["identifiers"]) == (["sqs:SendMessage"], ["events.amazonaws.com"])
-        arn = ARN.format("events", f"rule/{rule}")
+        assert allow["resources"] == [queue]
+        arn = workload.arn("events", f"rule/{rule}")
         assert allow["condition"] == [{"test": "ArnEquals", "variable": "aws:SourceArn", "values": [arn]}]
-    assert not rules, "rules whose queue takes nothing"
+    assert not fillers, "rules whose queue takes nothing"
 
 
 def test_rules_do_not_give_up(workload):
-    """C10, E7b, M2: each rule has one target; a day of retries, then the dead-letter queue; the whole event is passed on."""
+    """C10, E7b, M2: each rule has one target; a day of retries, then the dead-letter queue; the whole event is passed on. A
+    schedule comes again by itself before a retry would (R7)."""
     targets = workload.readable(workload.all("aws_cloudwatch_event_target"))
-    assert {construct(path) for path in targets} == {construct(path) for path in workload.all("aws_cloudwatch_event_rule")}
+    rules = {construct(path): body for path, body in workload.all("aws_cloudwatch_event_rule").items()}
+    assert {construct(path) for path in targets} == set(rules)
     for path, target in targets.items():
         assert target["rule"] == f"<aws_cloudwatch_event_rule {construct(path)}/rule name>"
-        assert target["retry_policy"] == {"maximum_event_age_in_seconds": 86400, "maximum_retry_attempts": 185}
+        seconds, attempts = (60, 1) if "schedule_expression" in rules[construct(path)] else (86400, 185)
+        assert target["retry_policy"] == {"maximum_event_age_in_seconds": seconds, "maximum_retry_attempts": attempts}
         assert not {"input", "input_path", "input_transformer"} & set(target)
 
 
@@ -526,7 +556,7 @@ def test_machines_alarm_on_every_execution_that_did_not_succeed(workload):
         for metric in ("failed", "timedout", "aborted"):
             assert fires(alarm, **{metric: 1}), metric
             assert fires(alarm, **{"failed": 0, "timedout": 0, "aborted": 0, metric: 1}), metric
-        arn = ARN.format("states", f"stateMachine:{machine['name']}")
+        arn = workload.arn("states", f"stateMachine:{machine['name']}")
         assert metrics(alarm) == {
             ("AWS/States", f"Executions{each}", "StateMachineArn", arn, 60, "Sum") for each in ("Failed", "TimedOut", "Aborted")
         }
@@ -550,6 +580,8 @@ def test_dead_letter_queues_alarm_on_the_first_message(workload):
         ("metadata", "metadata-alarms", 2 + 3),
         ("pets", PETS, 4 + 2 + 6 + 4 + 4 + 1),  # functions, machines, queues, API, trail, release
         ("pets_dev", f"{PETS}-dev", 4 + 2 + 6 + 3),
+        ("ingestion_east", "serverless-ingestion-alarms-prod", 3 + 4 + 1 + 1),  # functions, queues, duration, lag
+        ("ingestion_west", "serverless-ingestion-alarms-prod", 3 + 4 + 1 + 1),
     ],
 )
 def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic, count):
@@ -558,9 +590,9 @@ def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic,
     alarms = system.readable(system.all("aws_cloudwatch_metric_alarm"))
     assert len(alarms) == count
     for alarm in alarms.values():
-        assert alarm["alarm_actions"] == alarm["ok_actions"] == [ARN.format("sns", topic)]
+        assert alarm["alarm_actions"] == alarm["ok_actions"] == [system.arn("sns", topic)]
         assert "Look: aws " in alarm["alarm_description"]
-        assert "--region us-east-1" in alarm["alarm_description"]
+        assert f"--region {system.region} " in alarm["alarm_description"]
         assert alarm["datapoints_to_alarm"] == 1
         assert "actions_enabled" not in alarm
 
@@ -577,13 +609,14 @@ def test_alarms_wait_for_late_metrics(workload):
 def test_dashboard_draws_what_exists(system):
     """E10: every metric belongs to a function, machine or queue of this system, and none is missing."""
     body = json.loads(system.readable(system.one("aws_cloudwatch_dashboard")["dashboard_body"]))
-    drawn = {(metric[0], metric[3]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
+    all_drawn = {(metric[0], metric[3]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
+    drawn = {(namespace, value) for namespace, value in all_drawn if namespace.startswith("AWS/")}
     functions = {("AWS/Lambda", each["function_name"]) for each in system.all("aws_lambda_function").values()}
     names = [each["name"] for each in system.all("aws_sfn_state_machine").values()]
-    machines = {("AWS/States", ARN.format("states", f"stateMachine:{name}")) for name in names}
+    machines = {("AWS/States", system.arn("states", f"stateMachine:{name}")) for name in names}
     queues = {("AWS/SQS", each["name"]) for each in system.all("aws_sqs_queue").values()}
     assert drawn == functions | machines | queues
-    assert all(widget["properties"]["title"] and widget["properties"]["region"] == "us-east-1" for widget in body["widgets"])
+    assert all(widget["properties"]["title"] and widget["properties"]["region"] == system.region for widget in body["widgets"])
     assert all(widget["x"] + widget["width"] <= 24 for widget in body["widgets"])
 
 
@@ -600,7 +633,7 @@ def test_dashboard_draws_what_exists(system):
     ],
     ids=["prod", "prod, given up", "dev", "dev, kept"],
 )
-@pytest.mark.parametrize("kind", [TapStack, StateBackendStack, PetDetectorStack])
+@pytest.mark.parametrize("kind", [TapStack, StateBackendStack, PetDetectorStack, IngestionStack])
 def test_retained_data_survives_destroy(kind, settings, kept):
     """C12: true for prod, false elsewhere; protected, or emptied and removed."""
     if kind is StateBackendStack and settings == {"environment_suffix": "dev"}:
@@ -618,7 +651,7 @@ def test_retained_data_survives_destroy(kind, settings, kept):
 # --- the house ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["tap_stack.py", "state_backend_stack.py", "pet_detector_stack.py"])
+@pytest.mark.parametrize("file", ["tap_stack.py", "state_backend_stack.py", "pet_detector_stack.py", "ingestion_stack.py"])
 def test_stacks_compose_constructs(file):
     """C2: no policy JSON and no raw provider resource in a stack file."""
     text = (root() / file).read_text(encoding="utf-8")

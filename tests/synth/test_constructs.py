@@ -26,15 +26,22 @@ from modules import (
     LogsQuery,
     Metric,
     NotSucceededRule,
+    Parameter,
+    Place,
     PolicyDocument,
+    Region,
     Role,
+    Schedule,
     SearchCollection,
     StateMachine,
+    StreamMapping,
     Table,
     Topic,
     fill_placeholders,
+    name_of_part,
 )
 from settings import CommonSettings
+from tests.synth.alarms import fires
 from tests.synth.reading import Synthesised, app
 
 METRIC = Metric("errors", "AWS/Lambda", "Errors", {"FunctionName": "f"})
@@ -172,6 +179,26 @@ class Parts:
             retention_days=n,
         )
 
+    def region(self, n):
+        region = Region(self.stack, f"region{n}", region=f"eu-west-{n}")
+        LogGroup(region, "logs", name="/logs")
+        return region
+
+    def stream_mapping(self, n):
+        table = Table(self.stack, f"followed{n}", name=f"followed{n}", key=Key("a"), stream=True)
+        pattern = {"eventName": ["INSERT"]}
+        return StreamMapping(
+            self.stack, f"stream{n}", table=table, function=self.function(f"-follows{n}"), topic=self.topic, pattern=pattern
+        )
+
+    def schedule(self, n):
+        return Schedule(
+            self.stack, f"beat{n}", name=f"beat{n}", description="d", rate="1 minute", target=self.function(f"-beats{n}")
+        )
+
+    def parameter(self, n):
+        return Parameter(self.stack, f"parameter{n}", name=f"/parameter/{n}", description="d", initial="{}")
+
 
 MAKERS = {
     PolicyDocument: Parts.policy_document,
@@ -191,6 +218,10 @@ MAKERS = {
     EventRule: Parts.event_rule,
     NotSucceededRule: Parts.not_succeeded_rule,
     SearchCollection: Parts.search_collection,
+    Region: Parts.region,
+    StreamMapping: Parts.stream_mapping,
+    Schedule: Parts.schedule,
+    Parameter: Parts.parameter,
 }
 
 
@@ -233,7 +264,7 @@ def test_two_instances_in_one_stack(parts, construct):
     assert sum(after.values()) + documents_after > sum(before.values()) + documents_before
     found = parts.synthesise()
     for kind, field in NAMES.items():
-        names = [body[field] for body in found.all(kind).values()]
+        names = [(body.get("provider"), body[field]) for body in found.all(kind).values()]
         assert len(names) == len(set(names)), f"{kind}: {names}"
 
 
@@ -254,6 +285,7 @@ NAMES = {
     "aws_sfn_state_machine": "name",
     "aws_sns_topic": "name",
     "aws_sqs_queue": "name",
+    "aws_ssm_parameter": "name",
 }
 
 
@@ -437,6 +469,163 @@ def test_constructs_need_an_aws_stack(tmp_path):
 
     with pytest.raises(TypeError, match="need an AwsStack"):
         LogGroup(TerraformStack(app(), "plain"), "logs", name="x")
+
+
+# --- places ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [("a-b", "a-b-dlq"), ("a-b-prod", "a-b-dlq-prod"), ("prod", "prod-dlq"), ("a-prod-b", "a-prod-b-dlq"), ("-prod", "-dlq-prod")],
+)
+def test_name_of_part(base, name):
+    """C5c: a trailing -prod, which another environment replaces, stays at the end."""
+    assert name_of_part(base, "dlq") == name
+
+
+def test_place_around_a_construct(parts):
+    """Design: the nearest one: a region, or the stack."""
+    region = Region(parts.stack, "there", region="eu-west-1")
+    inside, outside = (Construct(scope, "part") for scope in (Construct(region, "group"), parts.stack))
+    assert Place.around(inside) is region
+    assert Place.around(region) is region
+    assert Place.around(outside) is parts.stack
+
+
+def test_a_region_has_its_own_arns_and_names(tmp_path):
+    """C5c, R1: its ARNs and its console are its own; the name of what the whole account sees carries it, and no other name."""
+    stack = AwsStack(app(), "test", settings=CommonSettings(environment_suffix="dev"), project="Test")
+    region = Region(stack, "there", region="eu-west-1")
+    assert region.arn("sns", "t") == stack.arn("sns", "t").replace("us-east-1", "eu-west-1")
+    assert region.console_url("cloudwatch/home", "x").startswith("https://eu-west-1.console.aws.amazon.com/")
+    assert (region.name("a-prod"), region.global_name("a-prod")) == ("a-dev", "a-eu-west-1-dev")
+    assert stack.global_name("a-prod") == stack.name("a-prod") == "a-dev"
+    assert len(region.global_name("a" * 80)) == 64
+
+
+def test_what_stands_in_another_region_is_made_there(parts):
+    """R1: every resource and every data source below it, and nothing beside it; two regions of one name share a provider."""
+    for name, at in (("first", "eu-west-1"), ("second", "eu-west-1"), ("third", "ap-south-1")):
+        region = Region(parts.stack, name, region=at)
+        Topic(region, "topic", name=name)
+    LogGroup(parts.stack, "beside", name="/beside")
+    found = parts.synthesise()
+    assert found.json["provider"]["aws"] == [
+        {"region": "us-east-1"},
+        {"alias": "eu_west_1", "region": "eu-west-1"},
+        {"alias": "ap_south_1", "region": "ap-south-1"},
+    ]
+    expected = {"first": "aws.eu_west_1", "second": "aws.eu_west_1", "third": "aws.ap_south_1"}
+    documents = found.json["data"]["aws_iam_policy_document"]
+    bodies = [(path, body) for _, path, body in found.every()] + [(found.paths[id_], body) for id_, body in documents.items()]
+    assert {path.split("/")[0] for path, _ in bodies} >= {*expected, "beside"}
+    for path, body in bodies:
+        assert body.get("provider") == expected.get(path.split("/")[0]), path
+
+
+def test_the_stacks_own_region_adds_no_provider(parts):
+    """R1: what stands there is made as if it stood in the stack."""
+    LogGroup(Region(parts.stack, "here", region="us-east-1"), "logs", name="/logs")
+    found = parts.synthesise()
+    assert found.json["provider"]["aws"] == [{"region": "us-east-1"}]
+    assert "provider" not in found.one("aws_cloudwatch_log_group")
+
+
+def test_a_region_needs_an_aws_stack():
+    """The message says so."""
+    from cdktf import TerraformStack
+
+    with pytest.raises(TypeError, match="needs an AwsStack"):
+        Region(TerraformStack(app(), "plain"), "there", region="eu-west-1")
+
+
+# --- tables in several regions, schedules ---------------------------------------------------------------------------
+
+
+def test_a_replica_is_known_by_its_own_arns(parts):
+    """R4, R5: in each region the table's own ARN is granted; the stream is that of the replica, which Terraform's set holds
+    sorted by region, in whatever order they were named."""
+    table = Table(
+        parts.stack, "global", name="global", key=Key("a"), stream=True, replicas=["eu-west-1", "ap-south-1"]
+    )
+    role = parts.role(1)
+    table.grant_get(role)
+    for region in ("eu-west-1", "ap-south-1"):
+        table.replica(region).grant_put(role)
+    assert table.replica("eu-west-1").name == table.name
+    found = parts.synthesise()
+    assert {pair for pair in found.permissions("role1", "grants") if pair[0].startswith("dynamodb:")} == {
+        ("dynamodb:GetItem", "arn:aws:dynamodb:us-east-1:111122223333:table/global"),
+        ("dynamodb:PutItem", "arn:aws:dynamodb:eu-west-1:111122223333:table/global"),
+        ("dynamodb:PutItem", "arn:aws:dynamodb:ap-south-1:111122223333:table/global"),
+    }
+    for region, number in (("ap-south-1", 0), ("eu-west-1", 1)):
+        parts.stack.output(f"stream_{number}", table.replica(region).stream_arn, "d")
+    outputs = parts.synthesise().json["output"]
+    for number in (0, 1):
+        reference = outputs[f"stream_{number}"]["value"]
+        assert re.fullmatch(rf"\$\{{element\(.*\.replica\)+, {number}\)\.stream_arn\}}", reference), reference
+
+
+def test_a_table_has_no_replica_elsewhere(parts):
+    """At synth, not when Terraform looks for it."""
+    with pytest.raises(ValueError, match="eu-west-1"):
+        parts.table(1).replica("eu-west-1")
+
+
+def test_one_function_may_be_invoked_by_two_schedules_and_a_bucket(parts):
+    """R7: each under a permission of its own, and its dead letters are let in for both rules."""
+    function = parts.function(1)
+    for number in (1, 2):
+        Schedule(parts.stack, f"beat{number}", name=f"beat{number}", description="d", rate="1 minute", target=function)
+    parts.bucket(1).notify(function)
+    found = parts.synthesise()
+    permissions = found.readable(list(found.all("aws_lambda_permission").values()))
+    assert {(each["principal"], each["source_arn"].rsplit(":", 1)[1]) for each in permissions} == {
+        ("events.amazonaws.com", "rule/beat1"),
+        ("events.amazonaws.com", "rule/beat2"),
+        ("s3.amazonaws.com", "bucket1"),
+    }
+    assert len({each["statement_id"] for each in permissions}) == 3
+    statements = found.readable(found.statements(found.one("aws_sqs_queue_policy", "function1/dead_letters")["policy"]))
+    rules = {value for each in statements if each.get("effect") != "Deny" for value in each["condition"][0]["values"]}
+    assert rules == {f"arn:aws:events:us-east-1:111122223333:rule/beat{number}" for number in (1, 2)}
+
+
+def test_a_notification_for_each_suffix(parts):
+    """R2: one permission for all; without suffixes every object counts."""
+    parts.bucket(1).notify(parts.function(1), suffixes=(".json", ".csv"))
+    parts.bucket(2).notify(parts.function(2))
+    found = parts.synthesise()
+    notified = {
+        path.split("/")[0]: [each.get("filter_suffix") for each in body["lambda_function"]]
+        for path, body in found.all("aws_s3_bucket_notification").items()
+    }
+    assert notified == {"bucket1": [".json", ".csv"], "bucket2": [None]}
+    assert len(found.all("aws_lambda_permission")) == 2
+
+
+@pytest.mark.parametrize("missing_is_alarm", [False, True])
+def test_missing_data_of_a_sign_of_life_is_an_alarm(parts, missing_is_alarm):
+    """R7: and of nothing else."""
+    alarm = {
+        "name": "life", "description": "d", "expression": "errors", "metrics": [METRIC], "topic": parts.topic, "above": 1,
+        "period_seconds": 60, "of_periods": 1, "label": "l",
+    }  # fmt: skip
+    Alarm(parts.stack, "life", **alarm, missing_is_alarm=missing_is_alarm)
+    found = parts.synthesise().one("aws_cloudwatch_metric_alarm", "life")
+    assert fires(found) is missing_is_alarm
+    assert fires(found, errors=2)
+    assert not fires(found, errors=1)
+
+
+def test_a_role_may_make_its_log_group(parts):
+    """R6: by the ARN that IAM compares (CloudWatch Logs API reference, "LogGroup")."""
+    group, role = parts.log_group(1), parts.role(1)
+    group.grant_create(role)
+    assert ("logs:CreateLogGroup", "arn:aws:logs:us-east-1:111122223333:log-group:/logs/1:*") in parts.synthesise().permissions(
+        "role1", "runtime"
+    )
 
 
 # --- placeholders ---------------------------------------------------------------------------------------------------
