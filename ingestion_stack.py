@@ -173,6 +173,7 @@ class RegionalIngestion(Region):
             description="The region's sign of life (R7)",
             rate="1 minute",
             target=heartbeat,
+            after=[table.table, *heartbeat.role.policies],
         )
         Parameter(
             self,
@@ -182,7 +183,7 @@ class RegionalIngestion(Region):
             initial=json.dumps({"region": INGESTION_REGIONS[0], "epoch": 1}),
         )
         # Last of all, so that the first event finds everything in its place.
-        bucket.notify(processor, suffixes=contract.SUFFIXES, after=processor.role.policies)
+        bucket.notify(processor, suffixes=contract.SUFFIXES, after=[table.table, *processor.role.policies])
 
         dashboard = self._watch(settings, topic, namespace, functions, stream)
         LogsQuery(

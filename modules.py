@@ -966,6 +966,8 @@ class TableGrants:
     name: str
     arn: str
     stream_arn: str
+    table: dynamodb_table.DynamodbTable
+    """What must stand before the first call, in whichever region: it is made with its replicas, which takes minutes."""
     _id: str
 
     def grant_get(self, role: Role) -> None:
@@ -995,6 +997,7 @@ class Replica(TableGrants):
         self.name = table.name
         self.arn = table.arn.replace(f":{Place.around(table).region}:", f":{region}:")
         self.stream_arn = stream_arn
+        self.table = table.table
         self._id = table._id
 
 
@@ -1535,9 +1538,20 @@ class EventRule(Construct):
 class Schedule(Construct):
     """An EventBridge rule that invokes a function again and again."""
 
-    def __init__(self, scope: Construct, id_: str, *, name: str, description: str, rate: str, target: Function) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        name: str,
+        description: str,
+        rate: str,
+        target: Function,
+        after: Sequence[TerraformResource] = (),
+    ) -> None:
         """``rate`` as EventBridge writes it, such as ``1 minute``. The function's own dead-letter queue takes what fails, and
-        the next beat comes anyway: nothing is tried again for long. Names: 64 characters."""
+        the next beat comes anyway: nothing is tried again for long. ``after`` must stand before the first beat. Names: 64
+        characters."""
         super().__init__(scope, id_)
         place = Place.around(self)
         full_name = place.name(name)
@@ -1557,7 +1571,7 @@ class Schedule(Construct):
             retry_policy=cloudwatch_event_target.CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=60, maximum_retry_attempts=1
             ),
-            depends_on=[permission],
+            depends_on=[permission, *after],
         )
 
 
