@@ -190,7 +190,7 @@ class RegionalIngestion(Region):
         LogsQuery(
             self,
             "story_of_a_file",
-            name="serverless-ingestion/story-of-a-file",
+            name="serverless-ingestion/story-of-a-file-prod",
             groups=[processor.log_group],
             query="fields @timestamp, level, message, key, version_id, request_id\n"
             '| filter key = "REPLACE-ME.json"\n| sort @timestamp asc',

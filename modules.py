@@ -967,7 +967,7 @@ class TableGrants:
     arn: str
     stream_arn: str
     table: dynamodb_table.DynamodbTable
-    """What makes it, replicas included."""
+    """What must stand before the first call, in whichever region: it is made with its replicas, which takes minutes."""
     _id: str
 
     def grant_get(self, role: Role) -> None:
@@ -1572,7 +1572,7 @@ class Schedule(Construct):
             retry_policy=cloudwatch_event_target.CloudwatchEventTargetRetryPolicy(
                 maximum_event_age_in_seconds=60, maximum_retry_attempts=1
             ),
-            depends_on=[permission, target.function, *after],
+            depends_on=[permission, *after],
         )
 
 
