@@ -54,6 +54,7 @@ class IngestionStack(AwsStack):
             name="serverless-processed-data-prod",
             key=Key(contract.RECORD_ID, contract.TIMESTAMP),
             indexes={contract.INDEX: Key(contract.STATUS, contract.TIMESTAMP)},
+            projection="KEYS_ONLY",  # nearly all records are VALID, so the index has one hot partition: keep what it holds small
             stream=True,
             replicas=[ready],
         )

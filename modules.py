@@ -511,7 +511,7 @@ class LogMetric(Construct):
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
             self,
             "filter",
-            name=Place.around(self).name(f"{namespace}-{name}", 512),
+            name=f"{namespace}-{name}",
             log_group_name=group.group.name,
             pattern=pattern,
             metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
@@ -995,9 +995,9 @@ class Replica(TableGrants):
 
     def __init__(self, table: Table, region: str, stream_arn: str) -> None:
         self.name = table.name
+        self.table = table.table
         self.arn = table.arn.replace(f":{Place.around(table).region}:", f":{region}:")
         self.stream_arn = stream_arn
-        self.table = table.table
         self._id = table._id
 
 
@@ -1012,13 +1012,14 @@ class Table(Construct, TableGrants):
         name: str,
         key: Key,
         indexes: Mapping[str, Key] | None = None,
+        projection: Literal["ALL", "KEYS_ONLY"] = "ALL",
         stream: bool = False,
         expires_at: str | None = None,
         replicas: Sequence[str] = (),
     ) -> None:
-        """``indexes`` project every attribute; ``stream`` carries old and new images; ``expires_at`` names the attribute with
-        the epoch second after which DynamoDB removes an item; ``replicas`` are other regions that hold the same table, which
-        takes a stream. Names: 255 characters."""
+        """``projection`` is what the ``indexes`` hold, and hence what is written, and paid for, twice; ``stream`` carries old and
+        new images; ``expires_at`` names the attribute with the epoch second after which DynamoDB removes an item; ``replicas``
+        are other regions that hold the same table, which takes a stream. Names: 255 characters."""
         super().__init__(scope, id_)
         place = Place.around(self)
         keep = place.settings.keeps_data
@@ -1042,7 +1043,7 @@ class Table(Construct, TableGrants):
             attribute=[dynamodb_table.DynamodbTableAttribute(name=attribute, type="S") for attribute in attributes],
             global_secondary_index=[
                 dynamodb_table.DynamodbTableGlobalSecondaryIndex(
-                    name=index_name, hash_key=index.partition, range_key=index.sort, projection_type="ALL"
+                    name=index_name, hash_key=index.partition, range_key=index.sort, projection_type=projection
                 )
                 for index_name, index in indexes.items()
             ]
@@ -1549,8 +1550,8 @@ class Schedule(Construct):
         target: Function,
         after: Sequence[TerraformResource] = (),
     ) -> None:
-        """``rate`` as EventBridge writes it, such as ``1 minute``. The function's own dead-letter queue takes what fails, and
-        the next beat comes anyway: nothing is tried again for long. ``after`` must stand before the first beat. Names: 64
+        """``rate`` as EventBridge writes it, such as ``1 minute``; ``after`` must stand before the first beat. The function's own
+        dead-letter queue takes what fails, and the next beat comes anyway: nothing is tried again for long. Names: 64
         characters."""
         super().__init__(scope, id_)
         place = Place.around(self)

@@ -164,7 +164,7 @@ class RestApi(Construct):
             stage_name=self._stage.stage_name,
             method_path="*/*",
             settings=settings.ApiGatewayMethodSettingsSettings(
-                metrics_enabled=True,
+                metrics_enabled=False,  # of each method, for a price; those of the stage come anyway
                 logging_level="ERROR",
                 data_trace_enabled=False,  # would log bodies, hence images
                 throttling_rate_limit=requests_per_second,
@@ -395,7 +395,7 @@ class ApiGatewayLogging(Construct):
         # "Set up CloudWatch logging for REST APIs").
         role.allow_runtime("Logs", self._WRITE, ["*"])
         api_gateway_account.ApiGatewayAccount(
-            there, "account", cloudwatch_role_arn=role.arn, depends_on=role.runtime
+            there, "account", cloudwatch_role_arn=role.arn, reset_on_delete=True, depends_on=role.runtime
         )
 
 

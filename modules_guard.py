@@ -175,7 +175,7 @@ class WebAcl(Construct):
 
     @staticmethod
     def _visible(metric: str) -> dict[str, Any]:
-        return {"metric_name": metric, "cloudwatch_metrics_enabled": True, "sampled_requests_enabled": True}
+        return {"metric_name": metric, "cloudwatch_metrics_enabled": True, "sampled_requests_enabled": False}
 
 
 # --- Audit ----------------------------------------------------------------------------------------------------------
@@ -451,6 +451,7 @@ class PrivateNetwork(Construct):
             self,
             "zones",
             state="available",
+            exclude_zone_ids=["use1-az3"],  # an old zone of us-east-1, without newer Lambda and without most endpoints
             # Local and wavelength zones have neither Lambda nor these endpoints.
             filter=[
                 data_aws_availability_zones.DataAwsAvailabilityZonesFilter(

@@ -248,6 +248,12 @@ class TapSettings(CommonSettings):
     """An attempt makes at most five requests to the collection, each of up to 30 seconds; most make two of milliseconds."""
     metadata_indexing_reserved_concurrency: Annotated[int, Field(ge=1)] | None = None
 
+    @model_validator(mode="after")
+    def _pieces_can_be_converted(self) -> Self:
+        if self.etl_max_piece_bytes < self.etl_fan_out_bytes:
+            raise ValueError("etl_max_piece_bytes must not be below etl_fan_out_bytes: files between them would be set aside")
+        return self
+
     @property
     def metadata_has_standby_replicas(self) -> bool:
         return self.environment_suffix == "prod" if self.metadata_standby_replicas is None else self.metadata_standby_replicas

@@ -25,7 +25,7 @@ from local.emulator import LOCAL, ROOT, Emulator
 from local.terraform import Plan, ProviderSource, Terraform
 
 BACKEND_STACK = "state-backend"
-STACKS = ("tap", "pet-detector")
+STACKS = ("tap", "pet-detector", "ingestion")
 """Stacks with remote state; they don't know of each other."""
 
 # Settings of the local environment. The user's own environment variables may add others, such as ETL_MAX_REJECT_RATIO.

@@ -1,6 +1,6 @@
 """A state machine's executions as its users see them: which there are, what happened in each, waiting for their end.
 
-Every system of the project has one; `Etl`, `Metadata` and `Pets` are pipelines.
+`Etl`, `Metadata` and `Pets` are pipelines.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def plain(item: Mapping) -> dict:
             for name, value in decoded.items()}
 
 
-def items(aws: Emulator, table: str) -> list[dict]:
-    """Every item of a DynamoDB table."""
-    pages = aws.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+def items(aws: Emulator, table: str, region: str | None = None) -> list[dict]:
+    """Every item of a DynamoDB table, as a region has them; default: the emulator's own."""
+    pages = aws.client("dynamodb", region).get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
     return [plain(item) for page in pages for item in page["Items"]]

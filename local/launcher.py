@@ -30,6 +30,7 @@ import re
 import threading
 import time
 import uuid
+from collections import Counter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape, unescape
@@ -59,6 +60,7 @@ from ministack.services import (
     apigateway_v1,
     cloudwatch,
     cloudwatch_logs,
+    dynamodb,
     eventbridge,
     iam,
     kms,
@@ -514,6 +516,135 @@ def dead_letters_are_the_bare_event(original, target_arn: str, function_name: st
     return None
 
 
+_mapping: contextvars.ContextVar[dict | None] = contextvars.ContextVar("mapping whose batch is at hand", default=None)
+_STREAM_RETRY_SECONDS = 0.2  # MiniStack polls all streams one after the other: who waits has all others wait
+
+
+def mappings_are_known_by_their_batches(original, records: list[dict], mapping: dict) -> list[dict]:
+    """First half of `failed_stream_batches_come_in_parts`: note whose records the poller is about to hand over."""
+    _mapping.set(mapping)
+    return original(records, mapping)
+
+
+def failed_stream_batches_come_in_parts(original, function: dict, event: dict) -> dict:
+    """AWS: a failed batch of a table's stream is tried again `MaximumRetryAttempts` times, from the first record on that the
+    function reports, and in halves after an exception (halving costs no attempt); what fails to the end goes to the on-failure
+    destination, and the rest proceeds (Lambda Developer Guide, "Using Lambda with Amazon DynamoDB", "Configuring partial batch
+    response", BisectBatchOnFunctionError). MiniStack repeats the whole batch for ever, and ignores reports. Mappings without a
+    limit of attempts stay with it.
+    """
+    mapping = _mapping.get()
+    _mapping.set(None)  # the original may come by here again, in the function's own scope
+    records = event.get("Records") if isinstance(event, dict) else None
+    of_table = mapping and records and records[0].get("eventSource") == "aws:dynamodb"
+    if not mapping or not of_table or mapping.get("MaximumRetryAttempts", -1) < 0:
+        return original(function, event)
+    waiting, logs = [records], []
+    while waiting:
+        part, attempts = waiting.pop(0), 0
+        while part:
+            result = original(function, {"Records": part})
+            if result.get("throttle"):
+                return result  # the poller comes again with all of them
+            logs.append(result.get("log", ""))
+            if result.get("error"):
+                if mapping.get("BisectBatchOnFunctionError") and len(part) > 1:
+                    waiting[:0] = [part[:len(part) // 2], part[len(part) // 2:]]
+                    break
+            elif (failed := first_reported(mapping, part, result.get("body"))) is None:
+                break
+            elif failed:
+                part, attempts = part[failed:], 0
+                continue
+            attempts += 1
+            if attempts > mapping["MaximumRetryAttempts"]:
+                lambda_svc._send_ddb_stream_failure_record(
+                    mapping, function, part, mapping["EventSourceArn"], result, "RetryAttemptsExhausted")
+                break
+            time.sleep(_STREAM_RETRY_SECONDS)
+    return {"body": None, "log": "\n".join(filter(None, logs))}
+
+
+def first_reported(mapping: dict, records: list[dict], answer) -> int | None:
+    """Index of the first record that the function reports as failed; 0 for a report that names none of them; None if there is no
+    report.
+    """
+    if "ReportBatchItemFailures" not in mapping.get("FunctionResponseTypes", []):
+        return None
+    if isinstance(answer, str):
+        answer = json.loads(answer or "null")
+    reports = answer.get("batchItemFailures") if isinstance(answer, dict) else None
+    if not reports:
+        return None
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+    named = [report.get("itemIdentifier") for report in reports]
+    return min((numbers.index(name) for name in named), default=0) if set(named) <= set(numbers) else 0
+
+
+# --- DynamoDB --------------------------------------------------------------------------------------------------------------
+
+_to_throttle: Counter[tuple[str, str]] = Counter()  # PutItem calls, by region and table
+_throttle_lock = threading.Lock()
+_held: dict[tuple[str, str, str, str], tuple] = {}  # the last write of each item, by account, table and key
+_holding: list[bool] = []  # something in it: writes are held
+
+
+async def tests_may_disturb_tables(original, path: str, method: str, body: bytes):
+    """Nothing of AWS: `POST /_ministack/config` with `{"throttle": {"region": …, "table": …, "calls": 40}}` has the next 40
+    PutItem calls of that table refused, and answers how many of those asked for before are `left`. With `{"replication": "held"}`
+    no write reaches the other regions, until `{"replication": "flows"}`.
+    """
+    try:
+        wanted = json.loads(body or b"{}") if (path, method) == ("/_ministack/config", "POST") else {}
+    except ValueError:
+        wanted = {}
+    if "throttle" in wanted:
+        table = wanted["throttle"]["region"], wanted["throttle"]["table"]
+        with _throttle_lock:
+            left, _to_throttle[table] = _to_throttle[table], wanted["throttle"]["calls"]
+        return json_response({"left": left})
+    if "replication" in wanted:
+        _held.clear() if wanted["replication"] == "held" else replicate_held()
+        _holding[:] = [True] if wanted["replication"] == "held" else []
+        return json_response({})
+    return await original(path, method, body)
+
+
+def writes_are_throttled_on_demand(original, data: dict):
+    """AWS throttles writes to a table that outgrow its capacity (DynamoDB Developer Guide, "Throttling issues"). MiniStack never
+    does; here `tests_may_disturb_tables` says when.
+    """
+    table = get_region(), data.get("TableName", "")
+    with _throttle_lock:
+        refused = _to_throttle[table] > 0
+        _to_throttle[table] -= refused
+    if refused:
+        message = "Throughput exceeds the current capacity of your table or index."
+        return error_response_json("ThrottlingException", message, 400)
+    return original(data)
+
+
+def replication_waits_on_demand(original, table: dict, event: str, old: dict | None, new: dict | None) -> None:
+    """AWS replicates a write to the other regions in a second or so, later if one is cut off; of two writes to one item the
+    later stays everywhere (DynamoDB Developer Guide, "Global tables"). MiniStack replicates at once; here
+    `tests_may_disturb_tables` says when not.
+    """
+    item = new if new is not None else old
+    if not _holding or item is None or not dynamodb._replica_group(table):
+        return original(table, event, old, new)
+    keys = [json.dumps(item.get(table[name])) if table[name] else "" for name in ("pk_name", "sk_name")]
+    _held[get_account_id(), table["TableName"], *keys] = functools.partial(original, table, event, old, new), get_region()
+    return None
+
+
+def replicate_held() -> None:
+    """Carry over what was held: the last write of each item."""
+    for (account, *_), (write, region) in list(_held.items()):
+        with request_scope(account, region):
+            write()
+    _held.clear()
+
+
 # --- API Gateway: REST APIs ------------------------------------------------------------------------------------------------
 
 GATEWAY_BYTES = 10 * 1024 * 1024  # of a request's body (Amazon API Gateway quotas)
@@ -746,6 +877,26 @@ def to_xml(shape: Shape, value) -> str:
     if shape.type_name == "timestamp":
         return datetime.datetime.fromtimestamp(value, datetime.UTC).isoformat().replace("+00:00", "Z")
     return str(value).lower() if shape.type_name == "boolean" else escape(str(value))
+
+
+EVENTS_OF_A_PAGE = 10_000  # of FilterLogEvents, at most
+
+
+def long_logs_come_in_pages(original, data: dict):
+    """AWS: FilterLogEvents gives a `nextToken` as long as there are more events than a page holds (CloudWatch Logs API
+    reference). MiniStack leaves out the rest. Here the token is the last event's time, and how many of that time were told.
+    """
+    moment, _, told_of_it = data.get("nextToken", "").partition("/")
+    status, headers, body = original({**data, "startTime": int(moment)} if moment else data)
+    if status != 200:
+        return status, headers, body
+    answer = json.loads(body)
+    events = answer["events"]
+    answer["events"] = events[int(told_of_it or 0):]
+    if len(events) >= min(data.get("limit", EVENTS_OF_A_PAGE), EVENTS_OF_A_PAGE):
+        last = events[-1]["timestamp"]
+        answer["nextToken"] = f"{last}/{sum(event['timestamp'] == last for event in events)}"
+    return json_response(answer)
 
 
 _saved_queries = AccountRegionScopedDict()
@@ -1185,7 +1336,7 @@ async def answers_leave_in_one_piece(original, protocol: H11Protocol, event: h11
 def resets_forget_all(original) -> None:
     """Nothing of AWS: MiniStack's `/_ministack/reset` also forgets what shims keep."""
     original()
-    for kept in (_saved_queries, _lifecycle_policies):
+    for kept in (_saved_queries, _lifecycle_policies, _to_throttle, _held, _holding):
         kept.clear()
     _rekognition.forget()
 
@@ -1208,6 +1359,8 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
     (lambda_svc, "_execute_function_warm", functions_fail_under_their_exceptions_name),
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
+    (lambda_svc, "_apply_filter_criteria", mappings_are_known_by_their_batches),
+    (lambda_svc, "_execute_function", failed_stream_batches_come_in_parts),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
@@ -1228,6 +1381,7 @@ SHIMS = (  # outermost last, where one function carries several
     (cloudwatch, "_put_metric_alarm", alarms_are_kept_whole),
     (cloudwatch, "_describe_alarms", alarms_are_described_whole),
     (cloudwatch_logs, "handle_request", saved_queries_are_kept),
+    (cloudwatch_logs, "_filter_log_events", long_logs_come_in_pages),
     (opensearchserverless, "_validate_rules", dashboards_are_named_by_their_collection),
     (opensearchserverless, "_policy_detail", descriptions_nobody_gave_are_absent),
     (opensearchserverless, "_collection_detail", descriptions_nobody_gave_are_absent),
@@ -1241,6 +1395,9 @@ SHIMS = (  # outermost last, where one function carries several
     (eventbridge, "_put_events", tests_may_inject_aws_events),
     (iam_evaluator, "_fnmatch_compile", wildcards_match_line_ends),
     (H11Protocol, "_send_h11_event", answers_leave_in_one_piece),
+    (dynamodb, "_put_item", writes_are_throttled_on_demand),
+    (dynamodb, "_replicate_write", replication_waits_on_demand),
+    (app, "_handle_admin_config_request", tests_may_disturb_tables),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
 )

@@ -31,6 +31,9 @@ _LOOKS = {
     "completed": ("good", "✓"),
     "uncertain": ("warn", "!"),
     "processing": ("busy", "…"),
+    "stored": ("good", "✓"),
+    "some invalid": ("warn", "!"),
+    "unreadable": ("warn", "!"),
 }
 _OTHERS_LOOK = ("bad", "✕")
 # Controls save tab and line ends, directional marks, lone surrogates.

@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("cost", help="what files and an idle month cost, from measured CPU time and published prices")
 
-    switching = commands.add_parser(
-        "failover", help=failover.__doc__, description=failover.__doc__, epilog="Step by step: docs/disaster-recovery.md")
+    switching = commands.add_parser("failover", help=failover.__doc__, description=failover.__doc__,
+                                    epilog="Step by step: docs/disaster-recovery.md")
     what = switching.add_mutually_exclusive_group(required=True)
     what.add_argument("--status", action="store_true", help="which region is active, and how both are; changes nothing")
     what.add_argument("--to", choices=INGESTION_REGIONS, metavar="REGION", help=f"make active {' or '.join(INGESTION_REGIONS)}")
@@ -110,7 +110,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.command == "failover" and given.since and not given.resume:
+        parser.error("--since goes with --resume")
+    if given.command == "failover" and given.force and not (given.to or given.back):
+        parser.error("--force goes with --to or --back")
     if given.command == "cost":
         print(cost.page(), end="")
         return 0

@@ -8,6 +8,7 @@ brackets and quotes pair, in an array. Where an array's brackets do not, all the
 import codecs
 import csv
 import functools
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from .json_text import Malformed, kind, parse
 MAX_RECORD_BYTES = 1 << 20
 KEPT_BYTES = 16 << 10
 """Of a record that is larger."""
-_MAX_SKIPPED_BYTES = 64 << 20  # of an array's element; one that goes on is rather a quote that does not close
+_MAX_SKIPPED_BYTES = 16 << 20  # of an array's element; one that goes on is rather a quote that does not close
 _HEAD_BYTES = 1 << 20  # how much of a file is looked at to tell what it is
 
 _FORMATS = {
@@ -127,12 +128,14 @@ class _Window:
         self.place = Place(self.place.offset + end - self.begin, lines)
         self.begin = end
 
-    def skip_white(self) -> None:
+    def skip_white(self, until: re.Pattern[bytes] = re.compile(rb"[^ \t\r\n]")) -> bool:
+        """Go on to what is not white; False if there is nothing more."""
         while self.size or self.more():
-            found = _NOT_WHITE.search(self.data, self.begin)
+            found = until.search(self.data, self.begin)
             self.advance((found.start() if found else len(self.data)) - self.begin)
             if found:
-                return
+                return True
+        return False
 
     def line_end(self, start: int) -> int | None:
         """Bytes to the end of the line (its line feed, or the end of the file) that goes on at ``start``; None if they are more
@@ -161,8 +164,6 @@ class _Window:
         return count
 
 
-_NOT_WHITE = re.compile(rb"[^ \t\r\n]")
-
 
 _Shape = Callable[[_Window, int], Iterator[Raw]]
 """Reads one way of writing records from a window; takes the file's size too."""
@@ -179,15 +180,12 @@ def _shape(head: bytes, *, complete: bool) -> _Shape:
     text = head.strip(_WHITE) if complete else head.lstrip(_WHITE)
     if text.startswith(b"["):
         return _elements
-    lines = text.split(b"\n")
-    if not complete:
-        del lines[-1]  # may go on
     opens = text.startswith(b"{")
-    if not text or (opens and not lines):
+    if not text or (opens and not complete and b"\n" not in text):
         return _lines
-    if opens and not _is_object(lines[0]) and complete and _is_object(text):
+    if opens and complete and not _is_object(text.partition(b"\n")[0]) and _is_object(text):
         return _whole
-    if any(map(_is_object, lines)):
+    if any(_is_object(line) for line in io.BytesIO(text) if complete or line.endswith(b"\n")):
         return _lines
     if opens:
         return _whole
@@ -227,15 +225,14 @@ def _whole(window: _Window, size: int) -> Iterator[Raw]:
 
 def _lines(window: _Window, _: int) -> Iterator[Raw]:
     """JSON Lines. Empty ones are none."""
-    while window.size or window.more():
+    while window.skip_white():
         start, end = window.place, window.line_end(0)
         if end is None:
             yield _too_long(window, start)
             continue
-        text = window.load(end).strip(_WHITE)
+        text = window.load(end).rstrip(_WHITE)
         window.advance(end + 1)
-        if text:
-            yield _of_json(start, window.place, text)
+        yield _of_json(start, window.place, text)
 
 
 def _too_long(window: _Window, start: Place) -> Raw:
@@ -273,14 +270,14 @@ def _elements(window: _Window, size: int) -> Iterator[Raw]:
         else:
             yield Raw(mark, window.place, b"", 0, None, "nothing stands between two commas of the array")
     window.advance(1)
-    window.skip_white()
-    if window.size:
+    if window.skip_white():
         start, text = window.place, window.load(KEPT_BYTES)
         fault = "it follows the end of the array: this is all the rest of the file"
         yield Raw(start, Place(size, start.lines), text, size - start.offset, None, fault)
 
 
-_OUTSIDE_STRINGS, _INSIDE_STRINGS = re.compile(rb'["\[\]{},]'), re.compile(rb'["\\]')
+_SIGN = re.compile(rb'["\[\]{},]')
+_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)  # up to its quote, or the end of what is in hand
 
 
 def _element(window: _Window) -> tuple[bytes, int]:
@@ -289,24 +286,26 @@ def _element(window: _Window) -> tuple[bytes, int]:
     at = depth = skipped = 0  # ``at`` counts from the window's place, which is ``skipped`` bytes behind the element's start
     in_string, kept = False, b""
     while True:
-        found = (_INSIDE_STRINGS if in_string else _OUTSIDE_STRINGS).search(window.data, window.begin + at)
-        at = found.start() - window.begin if found else max(at, window.size)
+        found = None
+        if in_string and (inside := _IN_STRING.match(window.data, window.begin + at)):
+            at = inside.end() - window.begin
+            in_string = window.data[inside.end() : inside.end() + 1] != b'"'
+            at += not in_string
+        if not in_string:
+            found = _SIGN.search(window.data, window.begin + at)
+            at = found.start() - window.begin if found else window.size
         if skipped + at > _MAX_SKIPPED_BYTES:
             raise _Broken(kept or window.load(KEPT_BYTES))
         if not found:
-            if at > MAX_RECORD_BYTES or skipped:
+            if at > MAX_RECORD_BYTES:
                 kept = kept or window.load(KEPT_BYTES)
-                skipped += window.size
-                at -= window.size
-                window.advance(window.size)
+                skipped += at
+                window.advance(at)
+                at = 0
             if not window.more():
                 raise _Broken(kept or window.load(KEPT_BYTES))
             continue
         sign = found[0]
-        if in_string:
-            in_string = sign == b"\\"
-            at += 1 + in_string  # what a backslash escapes is skipped with it
-            continue
         if not depth and sign in (b",", b"]"):
             break
         if not depth and sign == b"}":
@@ -343,6 +342,9 @@ def _columns(window: _Window) -> list[str]:
     return names
 
 
+_NO_LINE_END = re.compile(rb"[^\r\n]")
+
+
 def _rows(window: _Window, _: int, columns: list[str]) -> Iterator[Raw]:
     """The rows after the header, or from wherever the window starts."""
     for raw, fields, fault in _fields(window):
@@ -361,7 +363,7 @@ def _fields(window: _Window) -> Iterator[tuple[Raw, list[str], str | None]]:
     otherwise the line alone is at fault. Such a search ends at the next line with an odd number of quotes, and no line that it
     passes starts one of its own, so that no file is looked at more than three times.
     """
-    while window.size or window.more():
+    while window.skip_white(_NO_LINE_END):
         start, end = window.place, window.line_end(0)
         if end is None:
             raw = _too_long(window, start)

@@ -5,6 +5,7 @@ import http.client
 import io
 import itertools
 import json
+import subprocess
 import textwrap
 import time
 import zipfile
@@ -55,14 +56,25 @@ def quick_waits(aws):
     """The waits between Step Functions' retries, minutes together, take a hundredth of their time."""
 
     def scale(factor: float) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
-        connection.request("POST", "/_ministack/config", json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}))
-        assert b"_SFN_WAIT_SCALE" in connection.getresponse().read()
-        connection.close()
+        assert "stepfunctions._SFN_WAIT_SCALE" in configure(aws, {"stepfunctions._SFN_WAIT_SCALE": factor})["applied"]
 
     scale(0.01)
     yield
     scale(1)
+
+
+def throttled(aws, region: str, table: str, calls: int) -> int:
+    """The next so many PutItem calls of a table are refused; how many of those asked for before have not been made."""
+    return configure(aws, {"throttle": {"region": region, "table": table, "calls": calls}})["left"]
+
+
+def configure(aws, settings: dict) -> dict:
+    """Change how the emulator behaves; its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", aws.port, timeout=10)
+    connection.request("POST", "/_ministack/config", json.dumps(settings))
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +104,17 @@ def denied(aws):
             iam.delete_role_policy(RoleName=role, PolicyName="broken")
 
     return deny
+
+
+@pytest.fixture
+def workers(aws):
+    """`workers()` gives the process ids of the emulator's Lambda workers."""
+
+    def find() -> list[int]:
+        table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+        return [int(pid) for pid, parent in map(str.split, table.splitlines()) if int(parent) == aws.pid]
+
+    return find
 
 
 @pytest.fixture
@@ -133,14 +156,16 @@ class Maker:
             iam.put_role_policy(RoleName=name, PolicyName="grants", PolicyDocument=json.dumps(policy))
         return role["Arn"]
 
-    def function(self, code: str, *statements: tuple[str, str], timeout: int = 20, name: str | None = None) -> str:
-        """ARN of a function; `code` defines `handler(event, context)`."""
+    def function(
+        self, code: str, *statements: tuple[str, str], timeout: int = 20, name: str | None = None, role: str | None = None
+    ) -> str:
+        """ARN of a function; `code` defines `handler(event, context)`. Its role, unless there is one, allows the statements."""
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("code.py", textwrap.dedent(code))
         return self.aws.client("lambda").create_function(
             FunctionName=name or self.name("function"), Runtime="python3.13", Handler="code.handler", Timeout=timeout,
-            Role=self.role(*statements, service="lambda"), Code={"ZipFile": archive.getvalue()})["FunctionArn"]
+            Role=role or self.role(*statements, service="lambda"), Code={"ZipFile": archive.getvalue()})["FunctionArn"]
 
     def bucket(self) -> str:
         name = self.name("bucket")

@@ -166,10 +166,10 @@ def test_functions_accept_the_environment_that_is_set(etl, staging):
 
 def test_thresholds_reach_the_functions():
     """E5c, E12: settings, passed on exactly."""
-    stack = synthesise(TapStack, "x", etl_max_reject_ratio="0.125", etl_max_file_bytes=1000, etl_max_piece_bytes=900)
+    stack = synthesise(TapStack, "x", etl_max_reject_ratio="0.125", etl_max_file_bytes=1000, etl_max_piece_bytes=3 * 1024**3)
     assert stack.one("aws_lambda_function", "etl/transformation")["environment"]["variables"] == {
         "MAX_REJECT_RATIO": "0.125",
-        "MAX_PIECE_BYTES": "900",
+        "MAX_PIECE_BYTES": str(3 * 1024**3),
     }
     assert stack.one("aws_lambda_function", "etl/validation")["environment"]["variables"]["MAX_FILE_BYTES"] == "1000"
 

@@ -26,7 +26,7 @@ GRANTS = {
     },
     "pets/image_processor/role": {
         ("s3:ListBucket", BUCKET),
-        ("s3:GetObjectVersion", f"{BUCKET}/input/*"),
+        *((f"s3:{action}", f"{BUCKET}/input/*") for action in ("GetObject", "GetObjectVersion")),
         ("rekognition:DetectLabels", "*"),
         *((f"dynamodb:{action}Item", TABLE) for action in ("Get", "Put", "Update")),
     },

@@ -323,8 +323,9 @@ def test_subjects_are_those_of_the_contract():
 
 def test_saved_queries_are_shown():
     """C9."""
-    text = "".join((ROOT / "docs" / f"{each}.md").read_text(encoding="utf-8") for each in ("etl", "metadata", "pet-detector"))
-    for name in ("tap_stack.py", "pet_detector_stack.py"):
+    guides = ("etl", "metadata", "pet-detector", "ingestion")
+    text = "".join((ROOT / "docs" / f"{each}.md").read_text(encoding="utf-8") for each in guides)
+    for name in ("tap_stack.py", "pet_detector_stack.py", "ingestion_stack.py"):
         stack = ast.parse((ROOT / name).read_text(encoding="utf-8"))
         keywords = [node for node in ast.walk(stack) if isinstance(node, ast.keyword)]
         queries = [ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "query"]

@@ -66,7 +66,7 @@ def test_region_moves_all_but_the_pet_detector():
     assert (settings.tap.aws_region, settings.pet_detector.aws_region) == ("eu-west-1", "us-east-1")
     assert load({"aws_region": "eu-west-1"}, {}).pet_detector.aws_region == "us-east-1"
     assert PetSettings.of(aws_region="us-east-1").aws_region == "us-east-1"
-    with pytest.raises(SettingsError, match="must be us-east-1: the pet detector and"):
+    with pytest.raises(SettingsError, match="must be us-east-1: the pet detector"):
         PetSettings.of(aws_region="eu-west-1")
 
 
@@ -556,3 +556,10 @@ def test_environment_title(suffix, title):
 def test_keeps_data(suffix, retain, keeps):
     """C12: true for prod, false elsewhere, unless told."""
     assert CommonSettings(environment_suffix=suffix, retain_data=retain).keeps_data is keeps
+
+
+def test_pieces_of_a_file_can_be_as_large_as_a_file_that_is_not_cut():
+    """E12: else files between the two would be set aside, whatever they hold."""
+    assert load({}, {"ETL_MAX_PIECE_BYTES": str(256 * 1024**2)}).tap.etl_max_piece_bytes == 256 * 1024**2
+    expected = "etl_max_piece_bytes must not be below etl_fan_out_bytes: files between them would be set aside"
+    assert faults(environ={"ETL_MAX_PIECE_BYTES": str(256 * 1024**2 - 1)}) == [expected]

@@ -89,7 +89,8 @@ class FakeDynamoDb(Fake):
             holds = old is None
         elif ConditionExpression == "#offset = :offset AND #done = :no":
             names, values = ExpressionAttributeNames, ExpressionAttributeValues
-            holds = old and all(old[names[f"#{name}"]] == values[f":{value}"] for name, value in [("offset",) * 2, ("done", "no")])
+            pairs = [("#offset", ":offset"), ("#done", ":no")]
+            holds = old and all(old[names[name]] == values[value] for name, value in pairs)
         else:
             assert ConditionExpression is None
             holds = True

@@ -22,7 +22,7 @@ def deployed(monkeypatch, tmp_path):
     deployment = SimpleNamespace(
         aws=aws, done=done, environment={"ENVIRONMENT_SUFFIX": "local"}, destroy=lambda progress: done.append("destroyed"),
         outputs={"state-backend": {"state_bucket_name": "s"}, "tap": dict.fromkeys(TAP_OUTPUTS, "x"),
-                 "pet-detector": dict.fromkeys(PET_OUTPUTS, "x")})
+                 "pet-detector": dict.fromkeys(PET_OUTPUTS, "x"), "ingestion": dict.fromkeys(INGESTION_OUTPUTS, "x")})
     monkeypatch.setattr(commands, "_deployed", lambda phases, emulator: deployment)
     monkeypatch.setattr(commands, "_stopped", lambda emulator: done.append("stopped"))
     monkeypatch.setattr(commands, "write_report", lambda path, results, facts: done.append("reported"))
@@ -39,6 +39,9 @@ TAP_OUTPUTS = ("etl_bucket_name", "etl_metadata_table_name", "etl_state_machine_
                "metadata_index_name")
 PET_OUTPUTS = ("pet_api_url", "pet_api_key_id", "pet_bucket_name", "pet_table_name", "pet_state_machine_arn",
                "pet_alert_topic_arn", "pet_dashboard_url")
+INGESTION_OUTPUTS = tuple(f"ingestion_{name}_{region}" for region in ("us_east_1", "us_west_2") for name in (
+    "bucket_name", "bucket_arn", "function_name", "function_arn", "table_name", "table_arn", "stream_arn", "topic_arn", "dlq_url",
+    "dlq_arn", "dashboard_url"))
 
 
 def results(*faults: str) -> list[Result]:

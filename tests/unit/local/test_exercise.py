@@ -5,8 +5,13 @@ import threading
 
 import pytest
 
+from lambdas.ingestion.table import Source
+from local import ingestion
 from local.executions import PipelineTimeout
 from local.exercise import SAMPLES, Outcome, Sample, SamplesError, exercise, read_samples
+from local.ingestion import File, Ingestion
+from local.ingestion_exercise import PARTLY, STORED, UNREADABLE, IngestionOutcome
+from local.ingestion_exercise import faults_of as ingestion_faults
 from local.metadata import Number, parsed, pretty, version_in
 from local.metadata_exercise import FAILED, IGNORED, INDEXED, LOST, MetadataOutcome, faults_of
 from local.pets import place_of, type_of
@@ -152,3 +157,75 @@ def test_a_refused_picture():
 def test_places_and_types_of_pictures():
     assert place_of(RECORD) == "dogs/1/a" and place_of({"SourceKey": "input/x"}) == "input/x"
     assert (type_of("A.PNG"), type_of("a.jpg"), type_of("a")) == ("image/png", "image/jpeg", "image/jpeg")
+
+
+def ingested(*, expected=None, checkpoint=None, records=2, elsewhere=2, region="us-east-1", reason=None):
+    """A file's outcome, and what is wrong with it."""
+    counts = {"recordsRead": 4, "recordsStored": 2, "recordsKnown": 1, "recordsInvalid": 0, "recordsConflicting": 1}
+    items = tuple({"processingRegion": region, "processingStatus": "INVALID" if reason else "VALID", "reason": reason,
+                   "sourceLine": 3} for _ in range(records))
+    sample = Sample("a.json", b"", {"region": "us-east-1", **(expected or {})})
+    told = {} if checkpoint is None else {**counts, **checkpoint}
+    outcome = IngestionOutcome(sample, None, (), "us-east-1", told, items, 1.0)
+    return outcome, ingestion_faults(outcome, elsewhere)
+
+
+@pytest.mark.parametrize("given, status, faults", [
+    ({"checkpoint": {}, "expected": {"outcome": STORED, "read": 4, "stored": 2, "known": 1, "conflicting": 1}}, STORED, []),
+    ({"checkpoint": {}, "expected": {"read": 5}}, STORED, ["read is 4 instead of 5"]),
+    ({"checkpoint": {"recordsStored": 3}, "records": 3, "elsewhere": 3}, STORED, ["4 records are read, but 3 stored, 1 known"]),
+    ({"checkpoint": {}, "records": 1}, STORED, ["the table has 1 records of it in its region, stored are 2"]),
+    ({"checkpoint": {}, "elsewhere": 0}, STORED, ["the table has 0 records of it in the other region"]),
+    ({"checkpoint": {}, "region": "us-west-2"}, STORED, ["said to be of us-west-2"]),
+    ({"checkpoint": {"recordsInvalid": 2}, "reason": "no time", "expected": {"says": "line 3: no time"}}, PARTLY, []),
+    ({"checkpoint": {"failure": "a picture"}, "expected": {"outcome": UNREADABLE, "says": "picture"}}, UNREADABLE, []),
+    ({"checkpoint": {}, "expected": {"says": "picture"}}, STORED, ["nothing says 'picture'"]),
+    ({}, "not done", ["it was never done"]),
+])
+def test_faults_of_ingested_files(given, status, faults):
+    """L1, R3b: what is not as expected.toml says, or does not add up, is told."""
+    outcome, told = ingested(**given)
+    assert outcome.status == status
+    assert len(told) == len(faults) and all(words in fault for words, fault in zip(faults, told, strict=True)), told
+
+
+def test_checkpoints_are_found_where_the_processor_writes_them():
+    """R3b: by bucket, key and version."""
+    assert ingestion.checkpoint_id("b", "k ü", "v") == Source("b", "k ü", "v").checkpoint_id
+
+
+class Logs:
+    """A client of everything that finds one consumer, whose log holds these lines."""
+
+    def __init__(self, *lines):
+        self.lines = lines
+
+    def client(self, service, region=None):
+        return self
+
+    def list_event_source_mappings(self, **_):
+        return {"EventSourceMappings": [{"FunctionArn": "arn:aws:lambda:us-east-1:1:function:consumer"}]}
+
+    def get_paginator(self, _):
+        return self
+
+    def paginate(self, *, logGroupName, **_):
+        assert logGroupName == "/aws/lambda/consumer"
+        return [{"events": [{"message": line}]} for line in self.lines]
+
+
+def test_what_a_consumer_counts_is_read_from_its_metrics():
+    """R5: sums by status; other metrics and lines that only look like some count nothing."""
+    lines = ['{"_aws": {}, "status": "VALID", "Records": [2.0]}', '{"_aws": {}, "status": "VALID", "Records": [1.0, 1.0]}',
+             '{"_aws": {}, "status": "INVALID", "Records": [1.0]}', '{"_aws": {}, "Conflicts": [7.0]}', '{"_aws"', '["_aws"]',
+             'a "_aws" of somebody', '{"status": "VALID", "Records": [9]}']
+    outputs = {f"ingestion_{name}_us_east_1": "x" for name in ("table_name", "stream_arn")}
+    assert Ingestion(Logs(*lines), outputs).followed("us-east-1") == {"VALID": 4, "INVALID": 1}
+
+
+def test_events_name_files_as_s3_does():
+    """R2: form-encoded, save for the slash."""
+    found = Ingestion(None, {f"ingestion_{name}_us_east_1": name for name in ("table_name", "bucket_name")})
+    [told] = found.event(File("us-east-1", "März/50 % + more.json", "v"))["Records"]
+    assert told["s3"] == {"bucket": {"name": "bucket_name"},
+                          "object": {"key": "M%C3%A4rz/50+%25+%2B+more.json", "versionId": "v"}}

@@ -12,6 +12,7 @@ import pytest
 from local.etl_exercise import EtlOutcome, EtlSystem
 from local.executions import Execution, StateRun
 from local.exercise import Result, Sample
+from local.ingestion_exercise import IngestionOutcome, IngestionSystem
 from local.metadata import Number
 from local.metadata_exercise import FAILED, IGNORED, INDEXED, LOST, MetadataOutcome, MetadataSystem
 from local.pets_exercise import PetOutcome, PetSystem
@@ -369,7 +370,47 @@ class TestPets:
         assert "NO RECORD" in page.text and "There is none." in page.text and not page.open
 
 
+def filed(name="orders.json", *, region="us-east-1", checkpoint=None, records=(), faults=(), expected=None, seconds=1.5):
+    """What became of a file of records."""
+    counts = {"recordsRead": 1200, "recordsStored": 1100, "recordsKnown": 60, "recordsInvalid": 1, "recordsConflicting": 40}
+    return IngestionOutcome(Sample(name, b"", expected or {"region": region}), None, tuple(faults), region,
+                            counts if checkpoint is None else checkpoint, tuple(records), seconds)
+
+
+BROKEN = {"recordId": "1", "processingStatus": "INVALID", "reason": "timestamp is missing", "sourceLine": 7, "data": "{}" * 500}
+
+
+class TestIngestion:
+    """R3a, R3b: the section of the regional ingestion."""
+
+    def section(self, *outcomes):
+        return render_results([Result(IngestionSystem(), list(outcomes))], FACTS)
+
+    def test_counts_by_file_and_region_and_the_invalid_records(self):
+        page = Page(self.section(filed(records=[BROKEN]), filed("b.csv"), filed("west.csv", region="us-west-2")))
+        text = " ".join(page.text.split())
+        assert "3 some invalid. 3,600 records read: 3,300 stored, 180 known before, 120 conflicting. 3 of them invalid." in text
+        assert "2 files us-east-1 2 as expected 2,400 2,200 120 80 2" in text
+        assert "1 file us-west-2 1 as expected 1,200 1,100 60 40 1" in text
+        assert "orders.json:7 timestamp is missing" in text and "{}{…" in text and not page.open and not page.unbalanced
+
+    def test_files_that_were_never_done(self):
+        text = Page(self.section(filed(checkpoint={}, seconds=None, faults=["it was never done"]))).text
+        assert "not done" in text and "There is none that is done." in text and "There are none." in text
+
+    def test_hostile_content_comes_out_as_text(self):
+        item = {**dict.fromkeys(("recordId", "reason", "data", HOSTILE), HOSTILE), "processingStatus": "INVALID", "sourceLine": 1}
+        checkpoint = {**filed().checkpoint, "failure": HOSTILE, HOSTILE: HOSTILE}
+        page = self.section(filed(HOSTILE, checkpoint=checkpoint, records=[item], faults=[HOSTILE], expected={HOSTILE: HOSTILE}))
+        parsed = Page(page)
+        assert "<script" not in page and not parsed.open and not parsed.unbalanced
+        assert parsed.text.count(HOSTILE) >= 15
+        assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
+
+
 PARTS = {
+    "ingestion": ("us-east-1", "us-west-2", "Bucket", "Processor", "Lambda", "global table", "Stream consumer", "Heartbeat",
+                  "EventBridge", "SSM", "python -m ops failover", "CloudWatch", "SNS", "DLQ", ".json", ".csv"),
     "pets": ("API Gateway", "ImageApi", "ImageProcessor", "FileManager", "NotificationService", "Lambda", "Rekognition",
              "DynamoDB", "S3", "input/", "cats/", "dogs/", "others/", "EventBridge", "Step Functions", "Recovery", "SNS",
              "CloudWatch", "WAF", "KMS", "DLQ"),

@@ -54,9 +54,8 @@ class World:
         return version
 
     def checkpoint(self, region, name, *, done=True, offset=0, failure=None):
-        item = {
-            contract.RECORD_ID: {"S": name}, contract.OFFSET: {"N": str(offset)}, contract.DONE: {"S": "true" if done else "false"}
-        }
+        said = "true" if done else "false"
+        item = {contract.RECORD_ID: {"S": name}, contract.OFFSET: {"N": str(offset)}, contract.DONE: {"S": said}}
         if failure:
             item[contract.FAILURE] = {"S": failure}
         self.items[region][name] = item

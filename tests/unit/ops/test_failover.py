@@ -59,6 +59,7 @@ def test_names_are_those_that_the_stack_gives():
         assert f'"{name}"' in stack
     functions = [regions.PROCESSOR, regions.CONSUMER, regions.HEARTBEAT]
     stems = [name.removesuffix("-prod") for name in functions]
+    assert set(functions) == set(re.findall(r'Function\(\s*self,\s*"\w+",\s*name="([\w-]+)"', stack))
     of_functions = {f"{stem}-{part}-prod" for stem in stems for part in ("error-rate", "dlq-not-empty")}
     own = set(re.findall(r'Alarm\(\s*self,\s*"\w+",\s*name="([\w-]+)"', stack))
     assert set(regions.ALARMS) == of_functions | own | {"serverless-stream-consumer-stream-dlq-not-empty-prod"}
@@ -474,7 +475,8 @@ def test_exit_codes(shell, monkeypatch):
     assert command.main(["failover", "--resume", EAST]) == 1
     assert "Nothing was changed." in output.getvalue()
     for wrong in ([], ["failover"], ["failover", "--to", "eu-west-1"], ["failover", "--to", WEST, "--back"],
-                  ["failover", "--resume", "--since", "yesterday"], ["send"]):
+                  ["failover", "--resume", "--since", "yesterday"], ["failover", "--status", "--since", "2026-11-21"],
+                  ["failover", "--resume", "--force"], ["send"]):
         with pytest.raises(SystemExit) as left:
             command.main(wrong)
         assert left.value.code == 2

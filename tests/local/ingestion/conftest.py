@@ -1,0 +1,35 @@
+"""The deployed ingestion, and the files of records that its tests send."""
+
+import json
+import uuid
+
+import pytest
+
+from local.ingestion import Ingestion
+
+
+@pytest.fixture(scope="session")
+def ingestion(aws, deployment):
+    """The deployed ingestion, as its users see it."""
+    return Ingestion(aws, deployment.outputs["ingestion"])
+
+
+@pytest.fixture
+def name():
+    """What no other test uses, for keys and record ids."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+def record(record_id: str, **more) -> dict:
+    """A valid one."""
+    return {"recordId": record_id, "timestamp": "2026-03-01T00:00:00Z"} | more
+
+
+def lines(records) -> bytes:
+    """A file of JSON Lines."""
+    return b"".join(json.dumps(each).encode() + b"\n" for each in records)
+
+
+def numbered(prefix: str, count: int, start: int = 0) -> list[dict]:
+    """Valid records, numbered."""
+    return [record(f"{prefix}-{number}", value=number) for number in range(start, start + count)]
