@@ -1,4 +1,5 @@
-"""Events, and a small model of EventBridge's pattern matching (EventBridge user guide, "Event patterns")."""
+"""Events, and a small model of EventBridge's pattern matching (EventBridge user guide, "Event patterns"), which is Lambda's
+for the records of streams as well (Lambda developer guide, "Control which events Lambda sends to your function")."""
 
 from __future__ import annotations
 
@@ -90,4 +91,25 @@ def status_event(machine_arn: str, status: str, **detail: Any) -> dict[str, Any]
             "cause": None,
             **detail,
         },
+    }
+
+
+def stream_record(kind: str, old: Mapping[str, str] | None = None, new: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A record of a table's stream as Lambda gets it (Lambda developer guide, "Using Lambda with DynamoDB"); ``kind`` is
+    INSERT, MODIFY or REMOVE. Images of strings; without one where there is none."""
+    images = {"OldImage": old, "NewImage": new}
+    return {
+        "eventID": "c4ca4238a0b923820dcc509a6f75849b",
+        "eventName": kind,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "dynamodb": {
+            "Keys": {"recordId": {"S": "a"}, "timestamp": {"S": "2026-01-31T23:59:59Z"}},
+            **{name: {field: {"S": value} for field, value in image.items()} for name, image in images.items() if image},
+            "SequenceNumber": "4421584500000000017450439091",
+            "SizeBytes": 26,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:111122223333:table/t/stream/2026-01-31T00:00:00.000",
     }

@@ -545,14 +545,13 @@ def test_a_region_needs_an_aws_stack():
 def test_a_replica_is_known_by_its_own_arns(parts):
     """R4, R5: in each region the table's own ARN is granted; the stream is that of the replica, which Terraform's set holds
     sorted by region, in whatever order they were named."""
-    table = Table(
-        parts.stack, "global", name="global", key=Key("a"), stream=True, replicas=["eu-west-1", "ap-south-1"]
-    )
+    table = Table(parts.stack, "global", name="global", key=Key("a"), stream=True, replicas=["eu-west-1", "ap-south-1"])
     role = parts.role(1)
     table.grant_get(role)
     for region in ("eu-west-1", "ap-south-1"):
         table.replica(region).grant_put(role)
     assert table.replica("eu-west-1").name == table.name
+    assert table.replica("eu-west-1").table is table.table, "what waits for the replica waits for the table, which makes it"
     found = parts.synthesise()
     assert {pair for pair in found.permissions("role1", "grants") if pair[0].startswith("dynamodb:")} == {
         ("dynamodb:GetItem", "arn:aws:dynamodb:us-east-1:111122223333:table/global"),
@@ -590,6 +589,17 @@ def test_one_function_may_be_invoked_by_two_schedules_and_a_bucket(parts):
     statements = found.readable(found.statements(found.one("aws_sqs_queue_policy", "function1/dead_letters")["policy"]))
     rules = {value for each in statements if each.get("effect") != "Deny" for value in each["condition"][0]["values"]}
     assert rules == {f"arn:aws:events:us-east-1:111122223333:rule/beat{number}" for number in (1, 2)}
+
+
+def test_the_first_beat_finds_everything_in_its_place(parts):
+    """R7: the permission, and what the schedule is told."""
+    schedule, table = {"name": "beat", "description": "d", "rate": "1 minute"}, parts.table(1)
+    Schedule(parts.stack, "beat", **schedule, target=parts.function(1), after=[table.table])
+    found = parts.synthesise()
+    assert set(found.one("aws_cloudwatch_event_target", "beat")["depends_on"]) == {
+        found.address("aws_lambda_permission", "function1/permit_events"),
+        found.address("aws_dynamodb_table", "table1/table"),
+    }
 
 
 def test_a_notification_for_each_suffix(parts):

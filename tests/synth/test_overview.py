@@ -57,6 +57,22 @@ OF_PETS = [
     ("aws_budgets_budget", {"name": "serverlessapp-monthly"}),
 ]
 
+OF_INGESTION = [
+    ("aws_s3_bucket", {"bucket": "serverless-data-ingestion-prod", "force_destroy": False}),
+    ("aws_s3_bucket", {"bucket": "serverless-data-ingestion-dr-prod", "provider": "aws.us_west_2"}),
+    ("aws_lambda_function", {"function_name": "serverless-data-processor-prod", "timeout": 300}),
+    ("aws_lambda_function", {"function_name": "serverless-stream-consumer-prod", "runtime": "python3.13"}),
+    ("aws_lambda_function", {"function_name": "serverless-replication-heartbeat-prod", "architectures": ["arm64"]}),
+    ("aws_lambda_event_source_mapping", {"function_response_types": ["ReportBatchItemFailures"]}),
+    ("aws_cloudwatch_event_rule", {"name": "serverless-replication-heartbeat-prod"}),
+    ("aws_ssm_parameter", {"name": "/serverless-ingestion/active-region-prod"}),
+    ("aws_sqs_queue", {"name": "serverless-data-processor-dlq-prod", "sqs_managed_sse_enabled": True}),
+    ("aws_sns_topic", {"name": "serverless-ingestion-alarms-prod", "tags": {"Project": "Regional-Ingestion"}}),
+    ("aws_dynamodb_table", {"name": "serverless-processed-data-prod", "hash_key": "recordId", "range_key": "timestamp"}),
+    ("aws_cloudwatch_dashboard", {"dashboard_name": "serverless-ingestion-us-east-1-prod"}),
+    ("aws_cloudwatch_dashboard", {"dashboard_name": "serverless-ingestion-us-west-2-prod"}),
+]
+
 
 @pytest.mark.parametrize(("kind", "properties"), OF_TAP, ids=[f"{kind} {properties}" for kind, properties in OF_TAP])
 def test_tap_has(tap, kind, properties):
@@ -68,6 +84,14 @@ def test_tap_has(tap, kind, properties):
 def test_pet_detector_has(pets, kind, properties):
     """C2: each box of the picture."""
     assert Matchers.to_have_resource_with_properties(pets.text, kind, properties)
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"), OF_INGESTION, ids=[f"{kind} {properties}" for kind, properties in OF_INGESTION]
+)
+def test_ingestion_has(ingestion, kind, properties):
+    """C2: each box of the picture; that each stands in both regions is proven in test_ingestion_resources."""
+    assert Matchers.to_have_resource_with_properties(ingestion.text, kind, properties)
 
 
 def test_matchers_tell_no_from_yes(tap):

@@ -12,9 +12,10 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 STATEFUL = re.compile(
     r"aws_(s3_bucket|dynamodb_table|opensearchserverless_collection|kms_key|sqs_queue|sns_topic|cloudwatch_log_group"
-    r"|api_gateway_rest_api|api_gateway_api_key)"
+    r"|api_gateway_rest_api|api_gateway_api_key|ssm_parameter|lambda_event_source_mapping)"
 )
-"""What holds data, keys, messages, subscriptions or an address: another logical id would destroy it and make an empty one."""
+"""What holds data, keys, messages, subscriptions, an address or a place in a stream: another logical id would destroy it and make
+an empty one."""
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def _unfolded(fields):
 
 # One with every switch on would say again what those of the stages say, and the tests of the constructs test the rest.
 each_stack = pytest.mark.parametrize(
-    "any_stack", ["tap", "staging", "state_backend", "pets", "pets_staging", "pets_dev"], indirect=True
+    "any_stack", ["tap", "staging", "state_backend", "pets", "pets_staging", "pets_dev", "ingestion"], indirect=True
 )
 
 

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.etl import ranges
-from settings import CommonSettings, PetSettings, SettingsError, StateBackendSettings, TapSettings, load, read_context
+from settings import (
+    INGESTION_REGIONS,
+    CommonSettings,
+    IngestionSettings,
+    PetSettings,
+    SettingsError,
+    StateBackendSettings,
+    TapSettings,
+    load,
+    read_context,
+)
 
 # --- sources --------------------------------------------------------------------------------------------------------
 
@@ -20,6 +30,7 @@ def test_defaults():
     assert settings.tap == TapSettings()
     assert settings.state_backend == StateBackendSettings()
     assert settings.pet_detector == PetSettings()
+    assert settings.ingestion == IngestionSettings()
     assert (settings.tap.environment_suffix, settings.tap.aws_region) == ("prod", "us-east-1")
     assert settings.tap.etl_max_reject_ratio == Decimal("0.01")
     assert settings.tap.etl_error_rate_percent == 5
@@ -69,6 +80,28 @@ def test_the_other_settings_of_the_whole_app_count_for_the_pet_detector():
     common = set(CommonSettings.model_fields) - {"aws_region"}
     assert settings.pet_detector.model_dump(include=common) == settings.tap.model_dump(include=common)
     assert settings.pet_detector.environment_title == "Development"
+
+
+def test_region_moves_neither_of_the_ingestions():
+    """C5c, R1: the table stands in us-east-1, its replica in us-west-2; whoever names another for them alone is told."""
+    assert INGESTION_REGIONS == ("us-east-1", "us-west-2")
+    for region in ("eu-west-1", "us-west-2"):
+        assert load({}, {"AWS_REGION": region}).ingestion.aws_region == "us-east-1"
+        assert load({"aws_region": region}, {}).ingestion.aws_region == "us-east-1"
+        with pytest.raises(SettingsError, match="must be us-east-1: the pet detector and the table of the ingestion stand there"):
+            IngestionSettings.of(aws_region=region)
+
+
+def test_the_other_settings_of_the_whole_app_count_for_the_ingestion():
+    """C5a, R8: suffix, owner, tags, retention, and where the state lies: in no region of the ingestion, if so wished."""
+    environ = {
+        "ENVIRONMENT_SUFFIX": "dev", "OWNER": "me", "DEFAULT_TAGS": '{"Team": "a"}', "LOG_RETENTION_DAYS": "7",
+        "TERRAFORM_STATE_BUCKET": "my-states", "TERRAFORM_STATE_BUCKET_REGION": "eu-west-2", "AWS_REGION": "eu-west-1",
+    }  # fmt: skip
+    settings = load({}, environ)
+    common = set(CommonSettings.model_fields) - {"aws_region"}
+    assert settings.ingestion.model_dump(include=common) == settings.tap.model_dump(include=common)
+    assert settings.ingestion.state_bucket_region == "eu-west-2"
 
 
 def test_values_are_converted():
@@ -218,6 +251,17 @@ BAD = [
     ("PET_DOMAIN_NAME", "https://pets.example.com"),
     ("PET_DOMAIN_NAME", "localhost"),
     ("PET_DOMAIN_NAME", "-a.example.com"),
+    ("INGESTION_BUCKET_NAME", "under_score"),
+    ("INGESTION_DR_BUCKET_NAME", "Upper"),
+    ("INGESTION_ALERT_EMAILS", "nobody"),
+    ("INGESTION_OBJECT_RETENTION_DAYS", "0"),
+    ("INGESTION_MEMORY_MB", "127"),
+    ("INGESTION_MEMORY_MB", "10241"),
+    ("INGESTION_ERROR_RATE_PERCENT", "0"),
+    ("INGESTION_ERROR_RATE_PERCENT", "101"),
+    ("INGESTION_DURATION_ALARM_SECONDS", "0"),
+    ("INGESTION_DURATION_ALARM_SECONDS", "301"),
+    ("INGESTION_LAG_ALARM_SECONDS", "59"),
 ]
 
 
@@ -329,6 +373,21 @@ def test_bounds_of_the_pet_settings():
     for name, values in accepted.items():
         for value in values:
             assert getattr(load({}, {name.upper(): str(value)}).pet_detector, name) == value
+
+
+def test_bounds_of_the_ingestions_settings():
+    """R1, R2, R7: what is still accepted: an alarm at the processor's 300 seconds at last, and at a lag of no less than the
+    heartbeat's minute."""
+    accepted = {
+        "ingestion_object_retention_days": (1, 36500),
+        "ingestion_memory_mb": (128, 10240),
+        "ingestion_error_rate_percent": (1, 100),
+        "ingestion_duration_alarm_seconds": (1, 300),
+        "ingestion_lag_alarm_seconds": (60, 86400),
+    }
+    for name, values in accepted.items():
+        for value in values:
+            assert getattr(load({}, {name.upper(): str(value)}).ingestion, name) == value
 
 
 @pytest.mark.parametrize("origin", ["*", "https://pets.example.com", "http://localhost:3000"])
