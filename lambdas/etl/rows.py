@@ -1,11 +1,13 @@
 """Rows of a CSV file, converted as a stream of byte blocks (E4a, E5a, E5b).
 
 The unit of work is a range of bytes that starts on a record, after the header; it becomes one part of the output. Whether
-the next range starts on a record too is for this one to tell, by where it ends (E12). Two lanes:
+the next range starts on a record too is for this one to tell, by where it ends (E12). Three lanes:
 
-- The fast lane is a regular expression: any number of lines that are canonical already, which are the output as they stand, and
-  one more line, of which an amount or a timestamp has to be converted. It judges nothing: where it does not match,
-- the careful lane takes one record. It knows all the ways a row can be wrong, and says which.
+- The canonical lane takes lines that are the output as they stand: one match of a regular expression, however many they are.
+- The column lane takes the records from there on whose structure is sound: another regular expression cuts each into the same
+  parts, amounts and timestamps are converted a column at a time (``values``), and the parts are joined again.
+- The careful lane takes one record: where the others match nothing, and where a value cannot be converted. It alone judges: it
+  knows all the ways a row can be wrong, and says which.
 
 Line ends: LF or CRLF, mixed as they come; a CR at the very end of the file counts as half of one. Any other CR is data
 (the output quotes it). Empty lines are skipped and not counted.
@@ -16,7 +18,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 from . import records, values
@@ -26,15 +28,16 @@ from .records import MAX_RECORD_BYTES, OpenQuotes, Span
 LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
 """How far beyond its end a range has to see, to decide about its last record as if there were no end."""
 
-_PIECE_BYTES = 32 << 10  # what the fast lane sees at once; 16 to 512 KiB cost the same CPU time
+_PIECE_BYTES = 64 << 10  # what the fast lanes see at once
+_LEAST_COLUMN_BYTES = 2 << 10  # what the column lane sees at once, at least: each time, it costs as much as some ten rows
+_GROUPS = 16  # of the column lane's expression, with what is between its matches
 _SHOWN_CHARACTERS = 40  # of a value, in a reason
 
-# Fields as the fast lane takes them: on one line, nothing in them that is for the careful lane. Possessive (``*+``), so that a
+# Fields as the fast lanes take them: nothing in them that is for the careful lane. Possessive (``*+``), so that a
 # line that does not match costs no more than one that does.
 _PLAIN = rb'[^",\r\n\0]*+'
 _ID = rb' *+[^\s",\0][^",\r\n\0]*+'  # not blank
-_QUOTED = rb'"[^"\r\n\0]*+"'
-_DULY_QUOTED = rb'"[^",\r\n\0]*+(?:,|"")[^"\r\n\0]*+(?:""[^"\r\n\0]*+)*+"'  # needs its quotes for a comma or a quote
+_DULY_QUOTED = rb'"[^",\r\n\0]*+(?:[,\r\n]|"")[^"\0]*+(?:""[^"\0]*+)*+"'  # needs its quotes
 
 _OVERLONG_FAULT = "the row is longer than 1 MiB; only its beginning is kept here, the whole is in the uploaded file"
 _QUOTE_FAULT = "a quote does not close properly"
@@ -66,10 +69,8 @@ class Conversion:
         self._end = end
         self._width = len(header.columns)
         self._line_end = header.line_end
-        self._match, self._match_quoted = _fast_lane(header, quoted=False), _fast_lane(header, quoted=True)
-        self._convert_first, self._convert_second = values.amount, values.timestamp
-        if header.columns.index("timestamp") < header.columns.index("amount"):
-            self._convert_first, self._convert_second = values.timestamp, values.amount
+        self._lanes = _FastLanes(header, quoted=False), _FastLanes(header, quoted=True)
+        self._column_bytes = _LEAST_COLUMN_BYTES  # what the column lane sees the next time
         self._convert_fields = _converter(header)
         self._emit_reject = reject
         self._limit = limit
@@ -139,9 +140,9 @@ class Conversion:
         position = start
         while position < text_end:
             before = position
-            position = self._take(self._match(data, position, text_end), output)
-            if position == before:
-                position = self._take(self._match_quoted(data, position, text_end), output, unquote=True)
+            for lanes in self._lanes:
+                if position == before:
+                    position = self._convert_fast(lanes, data, origin, position, text_end, output)
             if position == before:
                 position = self._convert_carefully(data, origin, position, output, last=last)
             if position == before:
@@ -150,22 +151,48 @@ class Conversion:
             position = self._convert_carefully(data, origin, position, output, last=last)
         return position
 
-    def _take(self, lines: re.Match[bytes], output: list[bytes], *, unquote: bool = False) -> int:
-        """Convert what the fast lane has matched. Returns where to go on: before the last line, if that cannot be converted."""
-        canonical, before, first, odd_first, between, second, odd_second, after = lines.groups()
-        if canonical:
-            output.append(canonical.replace(b'"', b"") if unquote else canonical)
-            self.rows_written += canonical.count(b"\n")
-        if before is None:
-            return lines.end()
-        first = first or self._convert_first(odd_first.strip(b'"'))
-        second = second or self._convert_second(odd_second.strip(b'"'))
-        if not (first and second):
-            return lines.end(1)
-        line = b"%b%b%b%b%b%b" % (before, first, between, second, after, self._line_end)
-        output.append(line.replace(b'"', b"") if unquote else line)
-        self.rows_written += 1
-        return lines.end()
+    def _convert_fast(self, lanes: "_FastLanes", data: bytes, origin: int, start: int, stop: int, output: list[bytes]) -> int:
+        """Convert what the fast lanes match from ``start`` on. Returns where to go on."""
+        canonical = lanes.canonical(data, start, stop)
+        if lines := canonical[1]:
+            output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
+            self.rows_written += lines.count(b"\n")
+        position = canonical.end()
+        if position == stop:
+            return stop
+        # Canonical lines are cheaper without columns: where there are many, and where much is unsound, columns are short.
+        if position - start > self._column_bytes:
+            self._column_bytes = _LEAST_COLUMN_BYTES
+        end = _end_of_lines(data, position, stop, self._column_bytes, stop - position)
+        reached = self._convert_columns(lanes, data, origin, position, end, output)
+        if reached == end:
+            self._column_bytes = min(2 * self._column_bytes, _PIECE_BYTES)
+        elif reached > position:
+            self._column_bytes = max(self._column_bytes // 2, _LEAST_COLUMN_BYTES)
+        return reached
+
+    def _convert_columns(self, lanes: "_FastLanes", data: bytes, origin: int, start: int, stop: int, output: list[bytes]) -> int:
+        """Convert the records from ``start`` on that are sound. Returns where the first one starts that is not, or ``stop``."""
+        columns, rest = lanes.columns(data[start:stop])
+        if not columns[0]:
+            return start
+        before, between, after, ends = columns[0], columns[5], columns[10], columns[11]
+        first, failed_first = lanes.convert_first(columns[1:5])
+        second, failed_second = lanes.convert_second(columns[6:10])
+        converted = [before, *first, between, *second, after, [self._line_end] * len(ends)]
+        failed, position, done = sorted({*failed_first, *failed_second}), start, 0
+        for row in failed:
+            position, done = position + sum(len(b"".join(column[done:row])) for column in columns), row
+            self._convert_carefully(data, origin, position, output, last=True)
+        for row, column in product(failed, converted):
+            column[row] = b""
+        parts = [b""] * (len(converted) * len(ends))
+        for index, column in enumerate(converted):
+            parts[index :: len(converted)] = column
+        lines = b"".join(parts)
+        output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
+        self.rows_written += len(ends) - len(failed)
+        return stop - rest
 
     def _convert_carefully(self, data: bytes, origin: int, start: int, output: list[bytes], *, last: bool) -> int:
         """Convert or reject the record that starts here. Returns where the next one starts, or ``start`` if ``data`` ends before
@@ -233,46 +260,56 @@ class _OverlongLine:
     last_byte: bytes = b""
 
 
-def _fast_lane(header: Header, *, quoted: bool) -> Callable[[bytes, int, int], Any]:
-    """What matches lines, if only none. Each quote in them is needed; or none is (``quoted``, for exports that quote everything).
+class _FastLanes:
+    """What matches sound records. Each quote in them is needed, save around amounts and timestamps; or none is (``quoted``, for
+    exports that quote everything)."""
 
-    Its groups, with *first* for the amount or the timestamp, whichever column is first, and *second* for the other one:
-    canonical lines; then of one line more, if there is one to be converted: what is before first, first if it is canonical
-    (an amount without what may be around it), first if it is not, what is between, second likewise, what is after. Empty lines
-    in front are passed over.
-    """
-    columns = header.columns
-    first, second = sorted(columns.index(name) for name in ("amount", "timestamp"))
+    def __init__(self, header: Header, *, quoted: bool):
+        self.quoted = quoted
+        columns = header.columns
+        first, second = sorted(columns.index(name) for name in ("amount", "timestamp"))
+        self.convert_first, self.convert_second = values.amounts, values.timestamps
+        if columns[first] == "timestamp":
+            self.convert_first, self.convert_second = values.timestamps, values.amounts
 
-    def field(text: bytes) -> bytes:
-        return b'(?:"%b"|%b)' % (text, text) if quoted else text
+        def field(text: bytes) -> bytes:
+            return b'(?:"%b"|%b)' % (text, text) if quoted else text
 
-    def fields(names: tuple[str, ...], other: bytes, form: bytes) -> bytes:
-        """Fields with their commas. Those that are alike are counted, since there may be 100,000."""
-        kinds = (form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names)
-        return b"".join(b"(?:%b){%d}+" % (kind, len([*alike])) for kind, alike in groupby(kinds))
+        def fields(names: tuple[str, ...], other: bytes, form: bytes) -> bytes:
+            """Fields with their commas. Those that are alike are counted, since there may be 100,000."""
+            kinds = (form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names)
+            return b"".join(b"(?:%b){%d}+" % (kind, len([*alike])) for kind, alike in groupby(kinds))
 
-    def line(text: bytes, value: dict[str, bytes], other: bytes, end: bytes) -> bytes:
-        """``text`` groups what it holds; ``value`` is an amount or a timestamp, ``other`` a field that nothing is required of."""
-        return b"".join((
-            text % fields(columns[:first], other, b"%b,"),
-            value[columns[first]],
-            text % (fields(columns[first + 1 : second], other, b",%b") + b","),
-            value[columns[second]],
-            text % fields(columns[second + 1 :], other, b",%b"),
-            end,
-        ))
+        def line(text: bytes, value: dict[str, bytes], other: bytes, end: bytes) -> bytes:
+            """``text`` groups what it holds; ``value`` is an amount or a timestamp, ``other`` a field that nothing is required
+            of."""
+            return b"".join((
+                text % fields(columns[:first], other, b"%b,"),
+                value[columns[first]],
+                text % (fields(columns[first + 1 : second], other, b",%b") + b","),
+                value[columns[second]],
+                text % fields(columns[second + 1 :], other, b",%b"),
+                end,
+            ))
 
-    canonical = {"amount": field(values.CANONICAL_AMOUNT), "timestamp": field(values.CANONICAL_TIMESTAMP)}
-    canonical_line = line(b"%b", canonical, field(_PLAIN), header.line_end)
-    ready = {name: b"(%b)" % text for name, text in canonical.items()}
-    if not quoted:
-        ready["amount"] = values.WRAPPED_AMOUNT
-    ready_or_not = {name: rb"(?:%b(?=[,\r\n])|(%b|%b))" % (text, _QUOTED, _PLAIN) for name, text in ready.items()}
-    any_field = field(_PLAIN) if quoted else b"(?:%b|%b)" % (_DULY_QUOTED, _PLAIN)
-    other_line = line(b"(%b)", ready_or_not, any_field, rb"\r?\n")
-    # Not `(?:…)*+`: before 3.11.5, Python took a part of the line that ends such a repetition for a line (gh-106052).
-    return re.compile(rb"(?:\r?\n)*((?:%b)*)(?:%b)?" % (canonical_line, other_line)).match
+        canonical = {"amount": field(values.CANONICAL_AMOUNT), "timestamp": field(values.CANONICAL_TIMESTAMP)}
+        canonical_line = line(b"%b", canonical, field(_PLAIN), header.line_end)
+        # Not `(?:…)*+`: before 3.11.5, Python took a part of the line that ends such a repetition for a line (gh-106052).
+        self.canonical: Callable[[bytes, int, int], Any] = re.compile(rb"(?:\r?\n)*((?:%b)*)" % canonical_line).match
+        """Empty lines, and canonical ones, which it groups."""
+        parts = {"amount": values.AMOUNT_PARTS, "timestamp": values.TIMESTAMP_PARTS}
+        any_field = field(_PLAIN) if quoted else rb'(?:%b(?!")|%b)' % (_PLAIN, _DULY_QUOTED)
+        record = line(b"(%b)", parts, any_field, rb"(\r?\n(?:\r?\n)*+)")
+        self._split = re.compile(rb"%b|((?s:.+))" % record).split
+
+    def columns(self, data: bytes) -> tuple[list[list[bytes]], int]:
+        """The sound records that ``data`` begins with, in 12 columns: what is before the first value, its four parts, what is
+        between, the second's parts, what is after, the line end with empty lines behind it. And how many bytes are left."""
+        parts = self._split(data)  # all groups of all records, flat: a record takes 16, with what is between matches: nothing
+        rest = parts[-2]
+        if rest is not None:
+            del parts[-_GROUPS:]
+        return [parts[group::_GROUPS] for group in (1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14)], len(rest or b"")
 
 
 def _converter(header: Header) -> Callable[[list[bytes]], str | None]:

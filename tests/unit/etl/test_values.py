@@ -1,7 +1,9 @@
 """Amounts and timestamps (E4a): the value table case by case, and what a table cannot list."""
 
 import csv
+import re
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,45 @@ def test_long_values_are_no_trap(value):
     values.amount(b"0." + value)
     assert values.timestamp(value) is None
     assert values._cached_amount.cache_info().currsize == before
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+COLUMNS = {"amount": (values.AMOUNT_PARTS, values.amounts), "timestamp": (values.TIMESTAMP_PARTS, values.timestamps)}
+NUMBERS = ["0", "0.00", "0.5", ".5", "07", "12.", "1,234.5", "1,234,5", "9" * 18, "9" * 19]
+DAYS = ["2024-02-29", "2023-02-29", "1900-02-29", "02/29/2024", "29-Feb-2024", "0001-01-01"]
+TIMES = ["", "T", " 10:11", "T10:11", "10:11", "T24:00", " 00:30:59", "T10:11:12.5", " 10:11:60"]
+FURTHER = {
+    "amount": [*map("".join, product(["", "$", "-$", "+", "(", "($", "()", "$+", " "], NUMBERS, ["", ")", " ", "$", "-"]))],
+    "timestamp": [*map("".join, product(DAYS, TIMES, ["", "Z", " ", "+01:00", "-23", ".1234567890", " Z"]))],
+}
+
+
+def by_columns(kind, fields):
+    """What the column's function answers for these fields; those that its pattern does not take cannot be converted."""
+    pattern, convert = COLUMNS[kind]
+    found = [re.match(rb"%b(?=,)" % pattern, field + b",") for field in fields]
+    rows = [match.groups() for match in found if match]
+    columns, failed = convert([list(column) for index, column in enumerate(zip(*rows, strict=True)) if index != 1])
+    answers = iter([None if row in failed else b"".join(parts) for row, parts in enumerate(zip(*columns, strict=True))])
+    return [next(answers) if match else None for match in found]
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+@given(data=st.data())
+def test_columns_are_converted_as_values_are(kind, data):
+    """E4a: value by value, quoted or not, in any company."""
+    known = [value for each, value, _ in CASES if each == kind] + FURTHER[kind]
+    drawn = [value.encode() for value in data.draw(st.lists(st.sampled_from(known), min_size=1))]
+    quoted = [b'"%b"' % value for value in drawn]
+    plain = [value for value in drawn if b"," not in value]
+    expected = [CONVERT[kind](value) for value in drawn]
+    assert by_columns(kind, [*quoted, b'"1"'])[:-1] == expected
+    assert by_columns(kind, [*plain, b"1"])[:-1] == [CONVERT[kind](value) for value in plain]
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_columns_of_every_value(kind):
+    """E4a: the table and its neighbours, whole."""
+    known = [value.encode() for each, value, _ in CASES if each == kind] + [value.encode() for value in FURTHER[kind]]
+    assert by_columns(kind, [b'"%b"' % value for value in known]) == [CONVERT[kind](value) for value in known]
