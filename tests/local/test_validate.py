@@ -11,6 +11,7 @@ import pytest
 from local.terraform import Terraform, TerraformError, find_provider
 
 ROOT = Path(__file__).resolve().parents[2]
+STACKS = ["ingestion", "pet-detector", "state-backend", "tap"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def prepared(folder, provider, change=lambda configuration: None):
     return terraform
 
 
-@pytest.mark.parametrize("stack", ["state-backend", "tap"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_terraform_accepts_the_stack(stacks, provider, stack):
     """C1, issue: `terraform validate` passes against provider 5.100.0."""
     prepared(stacks / stack, provider).validate()
@@ -47,7 +48,7 @@ def test_terraform_accepts_the_stack(stacks, provider, stack):
 
 def test_every_stack_is_validated(stacks):
     """A new stack belongs into the list above."""
-    assert sorted(each.name for each in stacks.iterdir()) == ["state-backend", "tap"]
+    assert sorted(each.name for each in stacks.iterdir()) == STACKS
 
 
 def test_terraform_refuses_what_the_provider_does_not_know(stacks, provider):
