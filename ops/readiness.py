@@ -76,12 +76,9 @@ def _told(part: str, question: Callable[[], Check]) -> Check:
 
 def _processor(region: Region) -> Check:
     name = region.names.processor
-    try:
-        found = region.ask("lambda", "get_function_configuration", FunctionName=name)
-    except Refused as error:
-        if error.not_there:
-            return Check("processor", State.MISSING, f"the function {name} does not exist", DEPLOY)
-        raise
+    found = region.find("lambda", "get_function_configuration", FunctionName=name)
+    if found is None:
+        return Check("processor", State.MISSING, f"the function {name} does not exist", DEPLOY)
     if found.get("State", "Active") != "Active":  # the embedded AWS may leave it out
         why = f"{name} is {found['State']} {plain(found.get('StateReason', ''))}".rstrip()
         return Check("processor", State.BAD, why, "wait until it is Active, or deploy it again")
@@ -93,12 +90,10 @@ def _processor(region: Region) -> Check:
 
 def _throttling(region: Region) -> Check:
     name = region.names.processor
-    try:
-        reserved = region.ask("lambda", "get_function_concurrency", FunctionName=name).get("ReservedConcurrentExecutions")
-    except Refused as error:
-        if error.not_there:
-            return Check("throttling", State.BAD, f"the function {name} does not exist", DEPLOY)
-        raise
+    answer = region.find("lambda", "get_function_concurrency", FunctionName=name)
+    if answer is None:
+        return Check("throttling", State.BAD, f"the function {name} does not exist", DEPLOY)
+    reserved = answer.get("ReservedConcurrentExecutions")
     if reserved == 0:
         remedy = f"aws lambda delete-function-concurrency --region {region.name} --function-name {name}"
         return Check("throttling", State.BAD, f"{name} is throttled to nothing (reserved concurrency 0)", remedy)
@@ -143,12 +138,10 @@ def _notification(region: Region) -> Check:
 
 def _table(region: Region) -> Check:
     name = region.names.table
-    try:
-        found = region.ask("dynamodb", "describe_table", TableName=name)["Table"]
-    except Refused as error:
-        if error.not_there:
-            return Check("table", State.MISSING, f"the table {name} has no replica here", DEPLOY)
-        raise
+    answer = region.find("dynamodb", "describe_table", TableName=name)
+    if answer is None:
+        return Check("table", State.MISSING, f"the table {name} has no replica here", DEPLOY)
+    found = answer["Table"]
     if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
         return Check("table", State.BAD, f"{name} is {found['TableStatus']}", "wait until it is ACTIVE")
     return Check("table", State.GOOD, f"{name} is {found['TableStatus']}")
@@ -156,12 +149,10 @@ def _table(region: Region) -> Check:
 
 def _stream(region: Region) -> Check:
     name = region.names.consumer
-    try:
-        found = region.ask("lambda", "list_event_source_mappings", FunctionName=name)["EventSourceMappings"]
-    except Refused as error:
-        if error.not_there:
-            return Check("stream", State.BAD, f"the function {name} does not exist", DEPLOY)
-        raise
+    answer = region.find("lambda", "list_event_source_mappings", FunctionName=name)
+    if answer is None:
+        return Check("stream", State.BAD, f"the function {name} does not exist", DEPLOY)
+    found = answer["EventSourceMappings"]
     if not found:
         return Check("stream", State.BAD, f"no stream calls {name}", DEPLOY)
     for each in found:
@@ -228,12 +219,10 @@ def _alarms(region: Region) -> Check:
 
 def _dead_letters(region: Region) -> Check:
     name = region.names.dead_letters
-    try:
-        url = region.ask("sqs", "get_queue_url", QueueName=name)["QueueUrl"]
-    except Refused as error:
-        if error.not_there:
-            return Check("dead letters", State.WARN, f"the queue {name} does not exist", DEPLOY)
-        raise
+    answer = region.find("sqs", "get_queue_url", QueueName=name)
+    if answer is None:
+        return Check("dead letters", State.WARN, f"the queue {name} does not exist", DEPLOY)
+    url = answer["QueueUrl"]
     attribute = "ApproximateNumberOfMessages"
     found = region.ask("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=[attribute])
     depth = int(found.get("Attributes", {}).get(attribute, 0))

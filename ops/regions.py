@@ -162,6 +162,15 @@ class Region:
         except BotoCoreError as error:
             raise OpsError(f"{plain(str(error))}\n{CREDENTIALS}") from error
 
+    def find(self, service: str, operation: str, **arguments: Any) -> dict[str, Any] | None:
+        """The same; None if what is asked for does not exist."""
+        try:
+            return self.ask(service, operation, **arguments)
+        except Refused as error:
+            if error.not_there:
+                return None
+            raise
+
 
 def pair(names: Names, session: Any = None, config: Config = CONFIG) -> dict[str, Region]:
     """Both regions by name, the first one first."""

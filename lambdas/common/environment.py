@@ -1,5 +1,6 @@
 """Environment variables as typed values; a fault names the variable and what it should be."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,3 +33,16 @@ def positive_integer(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError("a positive whole number")
     return int(text)
+
+
+def name(text: str) -> str:
+    """Of a bucket, a table, a namespace of metrics: what AWS gives such things to be called."""
+    if not re.fullmatch(r"[A-Za-z0-9./_#:-]{1,255}", text):
+        raise ValueError("a name of 1 to 255 characters A-Z, a-z, 0-9, '.', '/', '_', '#', ':', '-'")
+    return text
+
+
+def region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", text):
+        raise ValueError("an AWS region, such as eu-west-1")
+    return text

@@ -3,17 +3,17 @@
 Every step can run twice, and may meet another execution of the same or of another version of the file (E4b to E4d).
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ..common import aws, log
 from .files import File, is_newer
 
 BLOCK_BYTES = 8 << 20
-_READ_ATTEMPTS = 4
 _PUBLISH_ATTEMPTS = 6
 
 _CONFLICT = {"ConditionalRequestConflict", "409"}
@@ -43,27 +43,12 @@ def read(s3: Any, file: File, start: int, end: int) -> bytes:
     end = min(end, file.size)
     if start >= end:  # S3 answers 416 to an empty range
         return b""
-    for attempts_left in reversed(range(_READ_ATTEMPTS)):
-        answer = s3.get_object(
-            Bucket=file.bucket, Key=file.key, VersionId=file.version_id, Range=f"bytes={start}-{end - 1}"
-        )
-        try:
-            return answer["Body"].read()
-        except (HTTPClientError, IncompleteReadError):  # the answer broke off; botocore retries requests, not their bodies
-            if not attempts_left:
-                raise
-    raise AssertionError("unreachable")
+    return aws.read_version(s3, file.bucket, file.key, file.version_id, start, end)
 
 
 def blocks(s3: Any, file: File, start: int, end: int) -> Iterator[bytes]:
-    """The same bytes in blocks, the next one on its way while the last one is worked on."""
-    with ThreadPoolExecutor(1) as ahead:
-        coming = None
-        for position in range(start, end + BLOCK_BYTES, BLOCK_BYTES):
-            arrived = coming and coming.result()
-            coming = ahead.submit(read, s3, file, position, min(position + BLOCK_BYTES, end)) if position < end else None
-            if arrived:
-                yield arrived
+    """The same bytes in blocks, read ahead."""
+    return aws.read_ahead(functools.partial(read, s3, file), start, end, BLOCK_BYTES)
 
 
 def remove(s3: Any, file: File) -> bool:

@@ -1,11 +1,10 @@
 """The environment variables of each function as one typed object."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..common.environment import read
+from ..common.environment import name, read, region
 from . import contract
 
 
@@ -45,25 +44,13 @@ def heartbeat(environ: Mapping[str, str] = os.environ) -> HeartbeatEnvironment:
     return HeartbeatEnvironment(*_read(environ, contract.HEARTBEAT_ENVIRONMENT))
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9./_#:-]{1,255}", text):
-        raise ValueError("a name of 1 to 255 characters A-Z, a-z, 0-9, '.', '/', '_', '#', ':', '-'")
-    return text
-
-
-def _region(text: str) -> str:
-    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", text):
-        raise ValueError("a region, such as us-east-1")
-    return text
-
-
 _PARSERS = {
-    contract.ENV_TABLE_NAME: _name,
-    contract.ENV_REGION: _region,
-    contract.ENV_OTHER_REGION: _region,
-    contract.ENV_METRICS_NAMESPACE: _name,
+    contract.ENV_TABLE_NAME: name,
+    contract.ENV_REGION: region,
+    contract.ENV_OTHER_REGION: region,
+    contract.ENV_METRICS_NAMESPACE: name,
 }
 
 
 def _read(environ: Mapping[str, str], names: tuple[str, ...]) -> list[str]:
-    return read(environ, {name: _PARSERS[name] for name in names})
+    return read(environ, {each: _PARSERS[each] for each in names})

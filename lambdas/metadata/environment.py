@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..common.environment import read
+from ..common.environment import read, region
 from . import contract
 
 
@@ -21,7 +21,7 @@ def indexing(environ: Mapping[str, str] = os.environ) -> IndexingEnvironment:
     variables = {
         contract.ENV_COLLECTION_ENDPOINT: _endpoint,
         contract.ENV_INDEX_NAME: _index_name,
-        "AWS_REGION": _region,  # set by Lambda itself
+        "AWS_REGION": region,  # set by Lambda itself
     }
     return IndexingEnvironment(*read(environ, variables))
 
@@ -36,10 +36,4 @@ def _index_name(text: str) -> str:
     """Only what needs no escaping in a path, so that the path that is signed is the one that is sent."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,254}", text):
         raise ValueError("an index name of at most 255 characters a-z, 0-9, '.', '_', '-', a letter or digit first")
-    return text
-
-
-def _region(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]+", text):
-        raise ValueError("an AWS region, such as eu-west-1")
     return text

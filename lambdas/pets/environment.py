@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from ..common.environment import arn, positive_integer, read
+from ..common.environment import arn, name, positive_integer, read
 from . import contract
 
 
@@ -36,8 +36,8 @@ class NotificationEnvironment:
 def api(environ: Mapping[str, str] = os.environ) -> ApiEnvironment:
     """The API function's variables. Raises BadEnvironment."""
     variables = {
-        contract.ENV_BUCKET_NAME: _name,
-        contract.ENV_TABLE_NAME: _name,
+        contract.ENV_BUCKET_NAME: name,
+        contract.ENV_TABLE_NAME: name,
         contract.ENV_MAX_IMAGE_BYTES: positive_integer,
         contract.ENV_LINK_SECONDS: _link_seconds,
         contract.ENV_ALLOWED_ORIGIN: _origin,
@@ -48,8 +48,8 @@ def api(environ: Mapping[str, str] = os.environ) -> ApiEnvironment:
 def processor(environ: Mapping[str, str] = os.environ) -> ProcessorEnvironment:
     """The image processor's variables. Raises BadEnvironment."""
     variables = {
-        contract.ENV_TABLE_NAME: _name,
-        contract.ENV_METRICS_NAMESPACE: _name,
+        contract.ENV_TABLE_NAME: name,
+        contract.ENV_METRICS_NAMESPACE: name,
         contract.ENV_CONFIDENCE_THRESHOLD: _per_cent,
         contract.ENV_MAX_IMAGE_BYTES: positive_integer,
         contract.ENV_RECORD_RETENTION_DAYS: positive_integer,
@@ -60,12 +60,6 @@ def processor(environ: Mapping[str, str] = os.environ) -> ProcessorEnvironment:
 def notification(environ: Mapping[str, str] = os.environ) -> NotificationEnvironment:
     """The notification service's variables. Raises BadEnvironment."""
     return NotificationEnvironment(*read(environ, {contract.ENV_TOPIC_ARN: arn}))
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9./_#:-]{1,255}", text):
-        raise ValueError("a name of 1 to 255 characters A-Z, a-z, 0-9, '.', '/', '_', '#', ':', '-'")
-    return text
 
 
 def _per_cent(text: str) -> float:

@@ -13,7 +13,6 @@ from .images import Refused
 from .records import Begun, NotOurs, Records, Run
 from .uploads import MAX_KEY_BYTES, Upload, timestamp
 
-_GONE = {"404", "NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "405"}  # 405: the version is a delete marker
 _MAX_REASON_CHARACTERS = 1_000
 
 
@@ -71,7 +70,7 @@ def _check(job: _Job, image_id: str) -> None:
     try:
         answer = aws.client("s3").get_object(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)
     except ClientError as error:
-        if aws.error_code(error) in _GONE:
+        if aws.error_code(error) in aws.VERSION_GONE:
             raise Refused("gone", "the file was deleted before it could be analysed: upload it again") from None
         raise
     with answer["Body"] as body:

@@ -87,7 +87,7 @@ PERMISSIONS = {
 def test_operator_s_permissions_are_those_of_the_requests():
     """O4: all of them, and no more."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (Path(active.__file__).parent).glob("*.py"))
-    asked = set(re.findall(r'\.ask\(\s*"\w+",\s*"(\w+)"', sources))
+    asked = set(re.findall(r'\.(?:ask|find)\(\s*"\w+",\s*"(\w+)"', sources))
     section = RECOVERY.split("## What the operator may do")[1]
     listed = {name for name in quoted(section) if re.fullmatch(r"[a-z0-9]+:[A-Z]\w+", name)}
     assert {PERMISSIONS[each] for each in asked} == listed
