@@ -511,7 +511,7 @@ class LogMetric(Construct):
         cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
             self,
             "filter",
-            name=f"{namespace}-{name}",
+            name=f"{namespace.rpartition('/')[2]}-{name}",
             log_group_name=group.group.name,
             pattern=pattern,
             metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(

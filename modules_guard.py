@@ -15,7 +15,6 @@ from cdktf import Fn, TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws import (
     budgets_budget,
     cloudtrail,
-    cloudwatch_log_metric_filter,
     cloudwatch_log_resource_policy,
     data_aws_availability_zones,
     default_security_group,
@@ -44,6 +43,7 @@ from modules import (
     Condition,
     LifecycleRule,
     LogGroup,
+    LogMetric,
     Metric,
     Place,
     PolicyDocument,
@@ -332,16 +332,13 @@ class Trail(Construct):
     def _watch(self, name: str, watched: _Watched, topic: Topic) -> None:
         place = Place.around(self)
         id_ = watched.name.replace("-", "_")
-        metric = Metric("calls", f"CloudTrail/{self.name}", watched.name, {})
-        cloudwatch_log_metric_filter.CloudwatchLogMetricFilter(
+        calls = LogMetric(
             self,
             f"{id_}_filter",
-            name=f"{self.name}-{watched.name}",
-            log_group_name=self.log_group.group.name,
+            name=watched.name,
+            namespace=f"CloudTrail/{self.name}",
+            group=self.log_group,
             pattern=watched.pattern,
-            metric_transformation=cloudwatch_log_metric_filter.CloudwatchLogMetricFilterMetricTransformation(
-                namespace=metric.namespace, name=metric.name, value="1"
-            ),
         )
         Alarm(
             self,
@@ -350,7 +347,7 @@ class Trail(Construct):
             description=f"{watched.what}. Look: aws logs tail {self.log_group.name} --region {place.region} --since 1h "
             f"--filter-pattern '{watched.pattern}'",
             expression="calls",
-            metrics=[metric],
+            metrics=[calls.metric.named("calls")],
             topic=topic,
             above=watched.above,
             period_seconds=300,

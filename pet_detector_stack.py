@@ -125,7 +125,7 @@ class PetDetector(Construct):
                 contract.ENV_LINK_SECONDS: str(settings.pet_link_seconds),
                 contract.ENV_ALLOWED_ORIGIN: settings.pet_allowed_origin,
             },
-            timeout_seconds=29,
+            timeout_seconds=30,  # API Gateway gives up after 29, and tells the caller so
             memory_mb=settings.pet_api_memory_mb,
             error_rate_percent=settings.pet_error_rate_percent,
             topic=topic,

@@ -29,12 +29,6 @@ WITHOUT_NARROWER_RESOURCE = {
     "logs:PutResourcePolicy": "the resource policies of CloudWatch Logs are the account's",
     "logs:DescribeResourcePolicies": "as above",
     "logs:DescribeLogGroups": "Step Functions looks for the group among all (its developer guide, “Logging”)",
-    "logs:CreateLogGroup": "API Gateway asks for these before it takes its role for the account (its developer guide)",
-    "logs:CreateLogStream": "as above",
-    "logs:DescribeLogStreams": "as above",
-    "logs:FilterLogEvents": "as above",
-    "logs:GetLogEvents": "as above",
-    "logs:PutLogEvents": "as above",
     "cloudwatch:DescribeAlarms": "with a narrower resource it tells nothing of composite alarms (CloudWatch API reference)",
     "ec2:AssignPrivateIpAddresses": "the network interfaces of functions get their ids when Lambda makes them",
     "ec2:CreateNetworkInterface": "as above",
@@ -45,6 +39,13 @@ WITHOUT_NARROWER_RESOURCE = {
     "rekognition:DetectLabels": "Rekognition has no resource for its own models (service authorization reference)",
 }
 """Actions that may stand with the resource ``*`` in a role's policy, each with the reason."""
+OF_API_GATEWAY = frozenset(
+    {
+        *("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:FilterLogEvents"),
+        *("logs:GetLogEvents", "logs:PutLogEvents"),
+    }
+)
+"""And those that API Gateway asks for before it takes its role for the account (its developer guide): in that role alone."""
 
 POLICY_ATTRIBUTES = ("policy", "policy_document", "assume_role_policy", "inline_policy", "access_policy", "access_policies")
 NOT_IAM = re.compile(r"aws_opensearchserverless_.*_policy")
@@ -148,7 +149,8 @@ def _faults_of_statement(statement: Mapping[str, Any], document: Document) -> It
             yield f"allows the wildcard action {action}; name the actions"
     for resource in resources:
         if resource == "*":
-            unlisted = [] if document.of_key else [action for action in actions if action not in WITHOUT_NARROWER_RESOURCE]
+            listed = {*WITHOUT_NARROWER_RESOURCE, *(OF_API_GATEWAY if document.name.startswith("api_gateway_logging_") else ())}
+            unlisted = [] if document.of_key else [action for action in actions if action not in listed]
             if unlisted:
                 yield (
                     f"allows {', '.join(unlisted)} on every resource; name the resource, or list the action with its reason in "

@@ -91,13 +91,13 @@ def _size(size: Any, limit: int) -> int:
 
 
 def _image(text: Any, limit: int) -> bytes:
-    fault = f"image must be 1 to {limit} bytes in base64"
+    fault = f"image must be base64 of 1 to {limit} bytes"
     if not isinstance(text, str) or len(text) > -(-limit // 3) * 4:
         raise InvalidRequest(fault)
     try:
         image = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidRequest(fault) from None
+        raise InvalidRequest("image is not base64 of the standard alphabet, without line breaks") from None
     if not 1 <= len(image) <= limit:
         raise InvalidRequest(fault)
     return image

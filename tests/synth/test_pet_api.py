@@ -172,7 +172,7 @@ def test_every_operation_invokes_the_released_function(pets, operation):
     function = "arn:aws:lambda:us-east-1:111122223333:function:serverlessapp-image-api:live"
     assert integration["uri"] == f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
     assert (integration["type"], integration["integration_http_method"]) == ("AWS_PROXY", "POST")
-    assert integration["timeout_milliseconds"] == 1000 * pets.one("aws_lambda_function", "pets/image_api")["timeout"] == 29_000
+    assert integration["timeout_milliseconds"] == 29_000 < 1000 * pets.one("aws_lambda_function", "pets/image_api")["timeout"]
 
 
 def test_only_this_stage_of_this_api_may_invoke_the_alias(pets, pets_dev):
