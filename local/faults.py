@@ -37,8 +37,8 @@ from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 
 THROTTLED, FAILED, LOST, SLOW = "throttled", "failed", "lost", "slow"
 KILLED_BEFORE, KILLED_AFTER = "killed", "killed after"
-"""Of calls: refused for the rate; refused with a 5xx; done, but no answer comes; late; the calling function dies, before the call
-has taken effect or after it."""
+"""Of calls: refused for the rate; refused with a 5xx; done, but no answer comes; late; the calling function dies, before the
+call has taken effect or after it."""
 TWICE, LATE, DROPPED = "twice", "late", "dropped"
 """Of events. Late ones are overtaken by others: that is the reordering. A dropped one goes to the dead-letter queue, or is gone."""
 ABORTED = "aborted"

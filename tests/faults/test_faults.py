@@ -17,7 +17,8 @@ from tests.local.conftest import configure, quick_waits
 FILES = int(os.environ.get("FAULTS_FILES", "300"))
 SHARES = {systems.EtlUnder: 0.4, systems.MetadataUnder: 0.27, systems.PetsUnder: 0.13, systems.IngestionUnder: 0.2}
 PACE_SECONDS = 0.2  # between two uploads
-QUIET_SECONDS = 90  # nothing came to its end for so long: what is left needs the sweep, or a replay
+QUIET_SECONDS = 30  # nothing runs, and nothing came to its end, for so long: what is left needs the sweep, or a replay
+STUCK_SECONDS = 180  # something runs, but for so long nothing came to its end
 LONGEST_SECONDS = 900
 REPLAYS = 4
 
@@ -26,7 +27,7 @@ SCHEDULE = {
     "subject": systems.SUBJECT,
     "calls": {"*": {**ROUGH, "killed": 0.004, "killed after": 0.004}},
     "events": {"twice": 0.1, "late": 0.1, "dropped": 0.04},
-    "aborts": 0.004,
+    "aborts": 0.015,
     "machines": "^(etl-pipeline|metadata-pipeline|serverlessapp-pet-detector)",
 }
 
@@ -48,12 +49,13 @@ def settle(aws, under) -> None:
     """Wait until all uploads are at an end and nothing runs, or nothing has moved for a while."""
     began = moved = time.monotonic()
     before = None
-    while time.monotonic() - began < LONGEST_SECONDS and time.monotonic() - moved < QUIET_SECONDS:
-        now = [(each.ended(), each.sent()) for each in under], running(aws)
-        if all(ended >= sent for ended, sent in now[0]) and not now[1]:
-            return
+    while time.monotonic() - began < LONGEST_SECONDS:
+        now = ends, runs = [(each.ended(), each.sent()) for each in under], running(aws)
         if now != before:
             before, moved = now, time.monotonic()
+        at_an_end = all(ended >= sent for ended, sent in ends) and not runs
+        if at_an_end or time.monotonic() - moved > (STUCK_SECONDS if runs else QUIET_SECONDS):
+            return
         time.sleep(2)
 
 
