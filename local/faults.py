@@ -40,7 +40,7 @@ KILLED_BEFORE, KILLED_AFTER = "killed", "killed after"
 """Of calls: refused for the rate; refused with a 5xx; done, but no answer comes; late; the calling function dies, before the
 call has taken effect or after it."""
 TWICE, LATE, DROPPED = "twice", "late", "dropped"
-"""Of events. Late ones are overtaken by others: that is the reordering. A dropped one goes to the dead-letter queue, or is gone."""
+"""Of events. Late ones are overtaken: that is the reordering. A dropped one goes to the dead-letter queue, or is gone."""
 ABORTED = "aborted"
 
 _LOOKED_AT = 32 << 10  # bytes of a request's body in which the file it is about is looked for

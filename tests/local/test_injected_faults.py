@@ -79,7 +79,7 @@ def test_an_aborted_execution(aws, make):
 @pytest.mark.parametrize("fault, deliveries, letters", [("twice", 2, 0), ("late", 1, 0), ("dropped", 0, 1)])
 def test_an_event_goes_astray(aws, make, fault, deliveries, letters):
     """L1: what S3 tells a function comes twice, late, or into the dead-letter queue, as the bare event."""
-    bucket, (inbox, inbox_arn), (dlq, dlq_arn) = make.bucket(), make.queue(), make.queue()
+    bucket, (inbox, _), (dlq, dlq_arn) = make.bucket(), make.queue(), make.queue()
     function = make.function(f"""
         import boto3
 
