@@ -6,6 +6,7 @@ PIPENV_VERSION := 2026.10.3
 STACK ?= tap
 SEED ?= 1
 FILES ?= 300
+RATE ?= 1
 
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
@@ -37,7 +38,7 @@ test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all t
 	@$(python) -m pytest
 
 test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
-	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" $(python) -m pytest tests/faults -q -s
+	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
 
 lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks

@@ -15,6 +15,8 @@ from tests.faults import systems
 from tests.local.conftest import configure, quick_waits
 
 FILES = int(os.environ.get("FAULTS_FILES", "300"))
+RATE = float(os.environ.get("FAULTS_RATE", "1"))
+"""Times the rates below."""
 SHARES = {systems.EtlUnder: 0.4, systems.MetadataUnder: 0.27, systems.PetsUnder: 0.13, systems.IngestionUnder: 0.2}
 PACE_SECONDS = 0.2  # between two uploads
 QUIET_SECONDS = 30  # nothing runs, and nothing came to its end, for so long: what is left needs the sweep, or a replay
@@ -22,13 +24,14 @@ STUCK_SECONDS = 180  # something runs, but for so long nothing came to its end
 LONGEST_SECONDS = 900
 ROUNDS = 4  # of sweep and replay
 
-ROUGH = {"throttled": 0.05, "failed": 0.02, "lost": 0.01, "slow": 0.03}
+CALLS = {"throttled": 0.05, "failed": 0.02, "lost": 0.01, "slow": 0.03, "killed": 0.004, "killed after": 0.004}
+EVENTS = {"twice": 0.1, "late": 0.1, "dropped": 0.04}
 SCHEDULE = {
     "subject": systems.SUBJECT,
-    "calls": {"*": {**ROUGH, "killed": 0.004, "killed after": 0.004}},
-    "events": {"twice": 0.1, "late": 0.1, "dropped": 0.04},
+    "calls": {"*": {name: RATE * rate for name, rate in CALLS.items()}},
+    "events": {name: RATE * rate for name, rate in EVENTS.items()},
     "vanishing": ":function:etl-validation|:stateMachine:etl-recovery",  # the sweep finds what it tells of (E7c)
-    "aborts": 0.015,
+    "aborts": RATE * 0.015,
     "machines": "^(etl-pipeline|metadata-pipeline|serverlessapp-pet-detector)",
 }
 
