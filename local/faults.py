@@ -143,12 +143,15 @@ class Injector:
         with self._lock:
             self._injected.append({"fault": fault, "what": what, "subject": subject, "number": number, "time": time.time()})
 
-    def call(self, service: str, call: str, subject: str) -> str | None:
-        """The fault of a call that is about to be made."""
+    def call(self, service: str, call: str, subject: str, *, by_function: bool = True) -> str | None:
+        """The fault of a call that is about to be made. Only functions can be killed."""
         if not (schedule := self.schedule):
             return None
         number = self.number(service, call, subject)
-        if fault := schedule.fault_of_call(service, call, subject, number):
+        fault = schedule.fault_of_call(service, call, subject, number)
+        if fault in (KILLED_BEFORE, KILLED_AFTER) and not by_function:
+            return None
+        if fault:
             self.note(fault, f"{service}:{call}", subject, number)
         return fault
 
@@ -216,7 +219,7 @@ async def calls_go_wrong(original, method: str, path: str, headers: dict, body: 
     if not (subject := subject_in(schedule, *texts)):
         return await call()
     name = call_name(service, method, path, headers, body, query_params)
-    fault = _injector.call(service, name, subject)
+    fault = _injector.call(service, name, subject, by_function=_AGENT.search(headers.get("user-agent", "")) is not None)
     if fault == SLOW:
         await asyncio.sleep(schedule.slow_seconds * schedule.draw(SLOW, service, name, subject))
     elif fault in (THROTTLED, FAILED):

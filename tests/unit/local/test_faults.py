@@ -10,7 +10,7 @@ from botocore.session import Session
 
 from lambdas.etl.contract import SUBJECT_FAILED, SUBJECT_INVALID
 from local import faults
-from local.faults import FAILED, LOST, THROTTLED, Injector, Schedule, call_name, refusal
+from local.faults import FAILED, KILLED_BEFORE, LOST, THROTTLED, Injector, Schedule, call_name, refusal
 from tests.faults import audit
 
 SCHEDULE = Schedule(7, r"file-\d+", {"*": {THROTTLED: 0.1, FAILED: 0.1}, "sns": {LOST: 0.5}, "sns:Publish": {LOST: 1.0}},
@@ -52,6 +52,14 @@ def test_nothing_happens_by_default():
     injector = Injector()
     assert [injector.call(*call) for call in CALLS[:9]] == [None] * 9
     assert injector.event("arn", "file-1") == (None, 0) and injector.set(None) == []
+
+
+def test_only_functions_are_killed():
+    """L1: a state machine's call has no process that could end."""
+    injector = Injector()
+    injector.set(Schedule(1, "x", {"*": {KILLED_BEFORE: 1.0}}))
+    assert injector.call("s3", "PutObject", "x", by_function=False) is None
+    assert injector.call("s3", "PutObject", "x") == KILLED_BEFORE and len(injector.set(None)) == 1
 
 
 def test_switch():
