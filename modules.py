@@ -88,7 +88,7 @@ from cdktf_cdktf_provider_aws import (
 from constructs import Construct, IConstruct
 
 from lambda_packaging import LambdaPackage
-from settings import CommonSettings
+from settings import CommonSettings, name_of_part
 
 Statement = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatement
 Condition = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementCondition
@@ -99,12 +99,6 @@ CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.
 
 
 # --- Stacks ---------------------------------------------------------------------------------------------------------
-
-
-def name_of_part(base: str, part: str) -> str:
-    """What belongs to ``base`` is called so: ``a-b`` has ``a-b-dlq``, ``a-b-prod`` has ``a-b-dlq-prod``."""
-    stem = base.removesuffix("-prod")
-    return f"{stem}-{part}{base[len(stem):]}"
 
 
 class Place:
