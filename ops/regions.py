@@ -139,7 +139,7 @@ class Aws:
     def __init__(self, name: str, session: Any, config: Config = CONFIG) -> None:
         """``session`` is boto3's, or what does the same; boto3 itself heeds ``AWS_ENDPOINT_URL``."""
         self.name = name
-        self._session = session
+        self.session = session
         self._config = config
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()  # a session makes one client at a time (boto3 guide, "Multithreading")
@@ -148,7 +148,7 @@ class Aws:
         with self._lock:
             if service not in self._clients:
                 try:
-                    self._clients[service] = self._session.client(service, region_name=self.name, config=self._config)
+                    self._clients[service] = self.session.client(service, region_name=self.name, config=self._config)
                 except ValueError as error:  # an AWS_ENDPOINT_URL that is no URL
                     raise OpsError(f"{plain(str(error))}\nRemedy: a URL in AWS_ENDPOINT_URL, or none.") from error
             return self._clients[service]
