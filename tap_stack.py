@@ -90,6 +90,7 @@ class EtlPipeline(Construct):
             environment={
                 contract.ENV_STATE_MACHINE_ARN: StateMachine.arn_of(stack, "etl-pipeline"),
                 contract.ENV_TOPIC_ARN: topic.arn,
+                contract.ENV_SUFFIX: settings.environment_suffix,
                 contract.ENV_MAX_FILE_BYTES: str(settings.etl_max_file_bytes),
             },
             timeout_seconds=settings.etl_validation_timeout_seconds,
@@ -120,6 +121,7 @@ class EtlPipeline(Construct):
             "Partition": stack.partition,
             "TableName": table.name,
             "FailureTopicArn": topic.arn,
+            "Suffix": settings.environment_suffix,
             "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
             "ValidationFunctionArn": validation.arn,
         }
@@ -135,6 +137,7 @@ class EtlPipeline(Construct):
                 "MaxConcurrency": str(settings.etl_max_concurrency),
             },
             topic=topic,
+            advice=f"; mend the cause, then {stack.ops('replay files')}",
         )
         recovery = StateMachine(
             self,
@@ -293,7 +296,7 @@ class MetadataPipeline(Construct):
                 "MaxFileBytes": str(settings.metadata_max_file_bytes),
             },
             topic=topic,
-            advice=f"; what failed and why: aws dynamodb scan --region {stack.region} --table-name {failures.name}",
+            advice=f"; after an outage: {stack.ops('replay metadata')}",
         )
         recovery = StateMachine(
             self,

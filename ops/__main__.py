@@ -25,10 +25,10 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, s
 
 
 def status(given: argparse.Namespace) -> int:
-    """What runs, failed, is stuck, or waits in a dead-letter queue, per system. Ends with 1 if something needs a person, else 0."""
+    """What runs, failed, is stuck or waits in a queue, per system. Ends with 1 if something needs a person, else with 0."""
     work = Status(Estate.read(given.suffix), console, since=timedelta(hours=given.hours), limit=given.limit,
                   grace=timedelta(minutes=given.minutes))
-    return work.run(given.systems, as_json=given.json)
+    return work.run(given.names, as_json=given.json)
 
 
 def replay(given: argparse.Namespace) -> int:
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("cost", help="what files and an idle month cost, from measured CPU time and published prices")
 
     looking = commands.add_parser("status", help=status.__doc__, description=status.__doc__, epilog=GUIDE)
-    looking.add_argument("systems", nargs="*", choices=[[], *systems.NAMES], metavar="SYSTEM",
+    looking.add_argument("names", nargs="*", metavar="SYSTEM",
                          help=f"{', '.join(systems.NAMES)}; default: all")
     looking.add_argument("--json", action="store_true", help="for machines")
     looking.add_argument("--hours", type=_seconds, default=24.0, help="what failed longer ago is left out; default: 24")
@@ -172,7 +172,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given, more = parser.parse_known_args(arguments)
+    if more and (given.command not in ("status", "replay") or any(each.startswith("-") for each in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if given.command in ("status", "replay"):
+        given.names += more  # argparse ends a list of names at the first option
+    if given.command == "status" and (strange := [name for name in given.names if name not in systems.NAMES]):
+        parser.error(f"{', '.join(strange)}: no system; these are: {', '.join(systems.NAMES)}")
     if given.command == "failover" and given.since and not given.resume:
         parser.error("--since goes with --resume")
     if given.command == "replay" and given.force and given.what != "files":

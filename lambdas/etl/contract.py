@@ -24,11 +24,12 @@ TRANSFORMATION_HANDLER = "lambdas.etl.transformation.handler"
 # Environment variables of both functions.
 ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation: the machine a claim starts
 ENV_TOPIC_ARN = "FAILURE_TOPIC_ARN"  # validation: where an invalid file is announced
+ENV_SUFFIX = "ENVIRONMENT_SUFFIX"  # validation: of the environment, for the command that replays a file
 ENV_MAX_FILE_BYTES = "MAX_FILE_BYTES"  # validation: the largest file that is converted at all
 ENV_MAX_REJECT_RATIO = "MAX_REJECT_RATIO"  # transformation: rejected / read above this makes a file INVALID (E5c)
 ENV_MAX_PIECE_BYTES = "MAX_PIECE_BYTES"  # transformation: the largest file one invocation converts in time
 
-VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_MAX_FILE_BYTES)
+VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_SUFFIX, ENV_MAX_FILE_BYTES)
 TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO, ENV_MAX_PIECE_BYTES)
 
 # Actions the state machine asks for.

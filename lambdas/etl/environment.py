@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..common.environment import arn, positive_integer, read
+from ..common.environment import arn, name, positive_integer, read
 from . import contract
 
 
@@ -13,6 +13,7 @@ from . import contract
 class ValidationEnvironment:
     state_machine_arn: str
     failure_topic_arn: str
+    suffix: str
     max_file_bytes: int
 
 
@@ -27,6 +28,7 @@ def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment
     variables = {
         contract.ENV_STATE_MACHINE_ARN: arn,
         contract.ENV_TOPIC_ARN: arn,
+        contract.ENV_SUFFIX: name,
         contract.ENV_MAX_FILE_BYTES: positive_integer,
     }
     return ValidationEnvironment(*read(environ, variables))
