@@ -54,21 +54,11 @@ class Explain(Teller):
     """This upload alone."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
+    _step: Callable[[str], None] = lambda text: None
 
     def run(self, file: str, names: Sequence[str] = ()) -> int:
-        known = 0
-        of = {"etl": self._etl, "metadata": self._metadata, "pets": self._pets, "ingestion": self._ingestion}
-        for system in self.estate.of(*names):
-            key = file.removeprefix(f"s3://{system.bucket}/")
-            if key.startswith("s3://") or not _may_know(system, key):
-                continue
-            try:
-                if system.is_deployed():
-                    known += of[system.name](system, key)
-                elif names:
-                    self.say(f"{system.title} is not deployed under the suffix {self.estate.suffix}.")
-            except OpsError as error:
-                self.say(f"{system.title}: {error}", "red")
+        with self.working(f"looking for {plain(file)}") as self._step:
+            known = self._tell(file, names)
         if not known:
             version = f", version {self.version}" if self.version else ""
             self.say(f"Nothing is known of {plain(file)}{version}.\n"
@@ -76,14 +66,31 @@ class Explain(Teller):
                      "s3://BUCKET/KEY.", "red")
         return 0 if known else 1
 
+    def _tell(self, file: str, names: Sequence[str]) -> int:
+        """In how many systems it is known."""
+        known = 0
+        of = {"etl": self._etl, "metadata": self._metadata, "pets": self._pets, "ingestion": self._ingestion}
+        for system in self.estate.of(*names):
+            key = file.removeprefix(f"s3://{system.bucket}/")
+            if key.startswith("s3://") or not _may_know(system, key):
+                continue
+            self._step(f"asking {system.title}")
+            try:
+                if system.is_deployed():
+                    known += of[system.name](system, key)
+                elif names:
+                    self.say(f"{system.title} is not deployed under the suffix {self.estate.suffix}.")
+            except OpsError as error:
+                self.say(f"{system.title}: {error}", "red")
+        return known
+
     # --- the systems --------------------------------------------------------------------------------------------------
 
     def _etl(self, system: System, key: str) -> int:
         folder = next((folder for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) if key.startswith(folder)), "")
         name = key.removeprefix(folder)
-        with self.working(f"asking {system.title}"):
-            records = [each for each in looking.records(system, name, 100) if self.version in ("", each["version_id"])]
-            places = [place for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) for place in self._places(system, folder + name)]
+        records = [each for each in looking.records(system, name, 100) if self.version in ("", each["version_id"])]
+        places = [place for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) for place in self._places(system, folder + name)]
         if not records and not places:
             return 0
         self._title(system, name, len(records))
@@ -100,11 +107,10 @@ class Explain(Teller):
         return 1
 
     def _metadata(self, system: System, key: str) -> int:
-        with self.working(f"asking {system.title}"):
-            failures, more = looking.scan(system, 500, FilterExpression="object_key = :k",
-                                          ExpressionAttributeValues={":k": {"S": key[:1024]}})
-            versions = [each for each in self._versions(system, key) if self.version in ("", each["VersionId"])]
-            places = self._places(system, key)
+        failures, more = looking.scan(system, 500, FilterExpression="object_key = :k",
+                                      ExpressionAttributeValues={":k": {"S": key[:1024]}})
+        versions = [each for each in self._versions(system, key) if self.version in ("", each["VersionId"])]
+        places = self._places(system, key)
         failures = [each for each in failures if self.version in ("", _version_of(each["input"]))]
         if not failures and not versions:
             return 0
@@ -131,15 +137,14 @@ class Explain(Teller):
         return 1
 
     def _pets(self, system: System, key: str) -> int:
-        with self.working(f"asking {system.title}"):
-            if is_image_id(key):
-                item = system.ask("dynamodb", "get_item", TableName=system.table, Key={pets.IMAGE_ID: {"S": key}}).get("Item")
-                found, more = ([looking.plain_item(item)] if item else []), False
-            else:
-                path = key.partition("/")[2]
-                found, more = looking.scan(system, 100, FilterExpression="SourceKey = :k",
-                                           ExpressionAttributeValues={":k": {"S": pets.INPUT + path}})
-            found = [each for each in found if self.version in ("", each[pets.SOURCE_VERSION])]
+        if is_image_id(key):
+            item = system.ask("dynamodb", "get_item", TableName=system.table, Key={pets.IMAGE_ID: {"S": key}}).get("Item")
+            found, more = ([looking.plain_item(item)] if item else []), False
+        else:
+            path = key.partition("/")[2]
+            found, more = looking.scan(system, 100, FilterExpression="SourceKey = :k",
+                                       ExpressionAttributeValues={":k": {"S": pets.INPUT + path}})
+        found = [each for each in found if self.version in ("", each[pets.SOURCE_VERSION])]
         if not found:
             return 0
         self._title(system, key, len(found))
@@ -156,10 +161,9 @@ class Explain(Teller):
 
     def _ingestion(self, system: System, key: str) -> int:
         region = self.estate.regions[system.region]
-        with self.working(f"asking {system.title}"):
-            versions = [each for each in self._versions(system, key) if self.version in ("", each["VersionId"])]
-            uploads = resume.examine(region, resume.uploads(region, versions[:VERSIONS]))
-            places = self._places(system, key)
+        versions = [each for each in self._versions(system, key) if self.version in ("", each["VersionId"])]
+        uploads = resume.examine(region, resume.uploads(region, versions[:VERSIONS]))
+        places = self._places(system, key)
         if not uploads:
             return 0
         self._title(system, key, len(versions))
@@ -196,9 +200,9 @@ class Explain(Teller):
         took = duration((stopped - told["startDate"]).total_seconds())
         self.say(f"    execution {arn.rpartition(':')[2]}: {told['status']}, {told['startDate']:%Y-%m-%d %H:%M:%S}, {took}")
         if told.get("error"):
-            self.say(f"      {told['error']}: {plain(told.get('cause', ''))}", "red")
-        with self.working("reading its history"):
-            events, more = self._history(system, arn)
+            self.say(f"      {told['error']}: {_cause(told.get('cause', ''))}", "red")
+        self._step("reading its history")
+        events, more = self._history(system, arn)
         for step in list(steps(events))[:STATES]:
             self.say(f"      {step.entered:%H:%M:%S} {step.name}, {step.seconds:.1f} s")
             for fault in step.faults:
@@ -245,19 +249,20 @@ class Explain(Teller):
         start = datetime.fromisoformat(began.replace("Z", "+00:00")) - SLACK
         end = datetime.fromisoformat(ended.replace("Z", "+00:00")) + SLACK if ended else start + timedelta(hours=8)
         found: list[tuple[int, str, str]] = []
-        with self.working("reading the logs"):
-            for function in system.functions:
-                found += self._lines(system, function, word, start, end)
-        found.sort()
+        self._step("reading the logs")
+        for function in system.functions:
+            found += self._lines(system, function, word, start, end)
+        found.sort(key=lambda line: line[0])
         self.say(f"    log lines: {len(found) or 'none: their retention is over, or none was written'}")
         parsed = []
         for at, function, text in found[:LINES]:
             line = _parsed(text)
             parsed.append(line)
             said = plain(f"{line.get('level', '')} {line.get('message', text)}".strip())
-            more = {name: value for name, value in line.items() if name in ("action", "reason", "exception", "execution")}
-            self.say(f"      {datetime.fromtimestamp(at / 1000, UTC):%H:%M:%S} {function}: {said}"
-                     f"{'' if not more else '  ' + plain(json.dumps(more, ensure_ascii=False))}")
+            more = [str(line[name]) for name in ("action", "reason") if line.get(name)]
+            more += str(line.get("exception", "")).splitlines()[-1:]  # what a traceback ends with
+            written = datetime.fromtimestamp(at / 1000, UTC)
+            self.say(f"      {written:%H:%M:%S} {function}: {': '.join([said, *map(plain, more)])}")
         if len(found) > LINES:
             self.say(f"      … and {len(found) - LINES} more")
         return parsed
@@ -289,7 +294,7 @@ class Explain(Teller):
         said = f"s3://{system.bucket}/{plain(key)}: "
         if newest["IsLatest"]:
             return [f"{said}version {newest['VersionId']}, {newest['Size']} bytes, {newest['LastModified']:%Y-%m-%d %H:%M:%S}"]
-        return [f"{said}deleted; {len(versions)} older versions, the newest {newest['VersionId']}"]
+        return [f"{said}deleted; of older versions ({len(versions)}) the newest is {newest['VersionId']}"]
 
     def _now(self, places: Sequence[str]) -> None:
         self.say("\n  Its objects now")
@@ -317,6 +322,11 @@ def _version_of(text: str) -> str:
         return ""
 
 
+def _cause(text: str) -> str:
+    """Of a failure; a function's is JSON with its traceback."""
+    return plain(str(_parsed(text).get("errorMessage") or text))
+
+
 def _parsed(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -334,7 +344,7 @@ def steps(events: Iterable[Mapping[str, Any]]) -> Iterator[Step]:
             name, entered, faults = event["stateEnteredEventDetails"]["name"], event["timestamp"], []
         elif kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution"):
             details = next((value for field, value in event.items() if field.endswith("EventDetails")), {})
-            faults.append(f"{details.get('error', kind)}: {plain(details.get('cause', ''))}")
+            faults.append(f"{details.get('error', kind)}: {_cause(details.get('cause', ''))}")
         elif (kind.endswith("StateExited") or kind.startswith("Execution")) and entered:
             yield Step(name, entered, (event["timestamp"] - entered).total_seconds(), tuple(faults))
             entered = None
