@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,9 @@ from ops.status import Status
 from ops.systems import Estate
 from settings import INGESTION_REGIONS, SettingsError
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())
+# Without a terminal, rich would take it for 80 characters wide.
+WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 150
+console = Console(highlight=False, width=WIDE, soft_wrap=not sys.stdout.isatty())
 
 
 def status(given: argparse.Namespace) -> int:
