@@ -1,9 +1,11 @@
 """What operators do when something was left: see it, replay it, understand it (O1–O3), as they type it."""
 
 import json
+import re
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from urllib.parse import quote_plus
 
 import pytest
@@ -43,12 +45,14 @@ def name():
 
 @pytest.fixture
 def ops(aws):
-    """`ops("status", "etl")` is what an operator types after `python -m ops`: exit code and output."""
+    """`ops("status", "etl")` is what an operator types after `python -m ops`: exit code and output. `environment` may hold the
+    credentials of somebody else."""
 
-    def run(*arguments: str) -> tuple[int, str]:
+    def run(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "ops", *arguments, "--suffix", "local"], cwd=ROOT, check=False,
-            env={**aws.environment(), "COLUMNS": "500"}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+            env={**aws.environment(), "COLUMNS": "500", **(environment or {})}, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=300)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout + done.stderr
 
@@ -256,6 +260,69 @@ def test_stuck_record_is_seen(aws, etl, findings, name):
     finally:
         aws.client("dynamodb").delete_item(TableName=etl.table, Key={
             "file_name": {"S": f"{name}.csv"}, "process_start_time": {"S": "2026-01-01T00:00:00.000000Z"}})
+
+
+def permissions(listed: str, bucket: str, images: str) -> list[dict]:
+    """What a guide's table of permissions says, as a policy's statements."""
+    states, tables = "arn:aws:states:*:*", "arn:aws:dynamodb:*:*:table"
+    names = ("etl-file-metadata", "metadata-processing-failures", "serverlessapp-DetectionLogs", "serverless-processed-data")
+    resources = {
+        "the tables": [f"{tables}/{name}-local" for name in names],
+        "the tables, and `index/status-index` of `etl-file-metadata`": [
+            *(f"{tables}/{name}-local" for name in names), f"{tables}/etl-file-metadata-local/index/status-index"],
+        "the data buckets": [f"arn:aws:s3:::{name}" for name in (
+            bucket, images, "iac-rlhf-aws-release-local", "serverless-data-ingestion-local", "serverless-data-ingestion-dr-local")],
+        "the state machines": [f"{states}:stateMachine:*-local"],
+        "their executions": [f"{states}:execution:*-local:*"],
+        "the same": [f"{states}:execution:*-local:*"],
+        "`*`: it knows no narrower resource": ["*"],
+        "the dead-letter queues": ["arn:aws:sqs:*:*:*-dlq-local"],
+        "the functions' log groups": ["arn:aws:logs:*:*:log-group:/aws/lambda/*-local:*"],
+        "`failed/*` of the ETL bucket": [f"arn:aws:s3:::{bucket}/failed/*"],
+        "the functions `etl-validation`, `serverless-data-processor-prod`, `serverless-replication-heartbeat-prod`": [
+            f"arn:aws:lambda:*:*:function:{name}-local"
+            for name in ("etl-validation", "serverless-data-processor", "serverless-replication-heartbeat")],
+        "`failed/*` and `raw/*` of the ETL bucket, `input/*` of the image bucket": [
+            f"arn:aws:s3:::{bucket}/failed/*", f"arn:aws:s3:::{bucket}/raw/*", f"arn:aws:s3:::{images}/input/*"],
+        "`raw/*` of the ETL bucket, `input/*` of the image bucket": [
+            f"arn:aws:s3:::{bucket}/raw/*", f"arn:aws:s3:::{images}/input/*"],
+    }
+    rows = re.findall(r"^\| (`\w+:.+?) \| (.+) \| .+ \|$", listed, re.MULTILINE)
+    return [{"Effect": "Allow", "Action": re.findall(r"`([^`]+)`", actions), "Resource": resources[on]} for actions, on in rows]
+
+
+def test_operator_needs_no_more_than_is_documented(aws, deployment, etl, ops, name):
+    """O1–O3, C8: somebody who may do what docs/operating.md lists, and nothing else."""
+    guide = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split("## What the operator may do")[1]
+    statements = permissions(guide, etl.bucket, deployment.outputs["pet-detector"]["pet_bucket_name"])
+    assert len(statements) == guide.count("\n| `")
+    iam = aws.client("iam")
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="operator", PolicyDocument=json.dumps(
+        {"Version": "2012-10-17", "Statement": statements}))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    operator = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    good, bad = f"{name}/good.csv", f"{name}/bad.csv"
+    version = etl.upload(good, rows(1000, bad=2))
+    etl.upload(bad, b"a,b\n")
+    etl.wait(good), etl.wait(bad)
+    etl.wait_until_idle()
+    letters = Letters(aws, etl.validation.replace("-local", "-dlq-local"))
+    letters.empty()
+    letters.put(s3_event(etl.bucket, f"raw/{good}", version, 1))
+    told = [
+        ops(*command, environment=operator) for command in (
+            ["status"], ["explain", good], ["replay", "letters", "--yes"], ["replay", "files", f"failed/{bad}", "--yes"],
+            ["replay", "metadata", "--dry-run"], ["replay", "images", "--dry-run"])
+    ]
+    for code, text in told:
+        assert code in (0, 1) and "refuses" not in text and "unknown" not in text, text
+    assert "at byte" in told[1][1] and "INFO claimed" in told[1][1]
+    assert told[2][0] == 0 and "deleted" in told[2][1]
+    assert "INVALID" in told[3][1] and len(etl.records(bad)) == 2
+    code, text = ops("failover", "--to", "us-west-2", "--yes", environment=operator)
+    assert code == 1 and "AccessDenied" in text
 
 
 def test_nothing_is_deployed_under_a_suffix(aws):
