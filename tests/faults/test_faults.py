@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -10,6 +12,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from local.deployment import LOCAL_SETTINGS
 from local.ingestion import REGIONS
 from tests.faults import systems
 from tests.local.conftest import configure, quick_waits
@@ -63,34 +66,21 @@ def settle(aws, under) -> None:
         time.sleep(2)
 
 
-def dead_letters(aws, region: str) -> list[tuple[str, dict]]:
-    """URL and message of what waits in the dead-letter queues of a region; taken out of sight, not deleted."""
+def dead_letters(aws, region: str) -> list[str]:
+    """Names of the dead-letter queues of a region in which messages are, visible or not."""
     sqs = aws.client("sqs", region)
-    found = []
-    for url in sqs.list_queues().get("QueueUrls", []):
-        while "-dlq" in url and (messages := sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages")):
-            found += [(url, message) for message in messages]
-    return found
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return [url.rpartition("/")[2] for url in sqs.list_queues().get("QueueUrls", []) if "-dlq" in url and any(
+        int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=counts)["Attributes"][name]) for name in counts)]
 
 
-def replay(aws) -> int:
-    """Send every dead letter once more to where it was going; how many there were."""
-    letters = 0
-    for region in REGIONS:
-        functions = aws.client("lambda", region)
-        owners = {each["DeadLetterConfig"]["TargetArn"].rpartition(":")[2]: each["FunctionName"]
-                  for page in functions.get_paginator("list_functions").paginate() for each in page["Functions"]
-                  if "DeadLetterConfig" in each}
-        for url, message in dead_letters(aws, region):
-            letters += 1
-            if function := owners.get(url.rpartition("/")[2]):
-                functions.invoke(FunctionName=function, InvocationType="Event", Payload=message["Body"])
-            else:
-                target = message["MessageAttributes"]["TARGET_ARN"]["StringValue"]
-                aws.client("stepfunctions", region).start_execution(stateMachineArn=target, input=message["Body"])
-            aws.client("sqs", region).delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return letters
+def replay(aws) -> tuple[int, list[str]]:
+    """Replay every dead letter as an operator does (O2): how many there were, and what the command says of those that stay."""
+    environment = {**aws.environment(), "ENVIRONMENT_SUFFIX": LOCAL_SETTINGS["ENVIRONMENT_SUFFIX"]}
+    done = subprocess.run([sys.executable, "-m", "ops", "replay", "letters", "--yes"], env=environment, capture_output=True,
+                          text=True, check=False)
+    stays = [line for line in (done.stdout + done.stderr).splitlines() if "✗" in line]
+    return done.stdout.count("; deleted"), stays or ([done.stdout + done.stderr] if done.returncode else [])
 
 
 def sweep(aws) -> None:
@@ -122,14 +112,15 @@ def test_every_upload_is_accounted_for(aws, under, seed):
         replayed = 0
         for _ in range(ROUNDS):
             sweep(aws)
-            letters = replay(aws)
+            letters, stays = replay(aws)
             replayed += letters
             settle(aws, under)
             if not letters:
                 break
     audits = {each.title: each.audit(injected) for each in under}
     findings = [f"{title}: {finding}" for title, each in audits.items() for finding in each.findings]
-    findings += [f"a dead letter is left: {url}" for region in REGIONS for url, _ in dead_letters(aws, region)]
+    findings += [f"a dead letter is left in {queue}" for region in REGIONS for queue in dead_letters(aws, region)]
+    findings += [f"a dead letter cannot be replayed: {line}" for line in stays]
     report(seed, under, audits, injected, replayed, findings, time.monotonic() - began)
     assert not findings
 
