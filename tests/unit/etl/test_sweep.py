@@ -290,6 +290,16 @@ def test_records_take_half_of_the_time(aws):
     assert [event["detail"]["executionArn"][-1] for event in aws.stepfunctions.recoveries] == ["2", "1"]  # the oldest first
 
 
+def test_listing_takes_half_of_the_time(aws, capsys):
+    """E7c: so that what was listed can be looked at, however much there is."""
+    for name in "abcdef":
+        put(aws, name)
+    times = iter([800.0, 500.0, 399.0, *[300.0] * 4])
+    found = sweep._Sweep(environment.sweep(), ago(YOUNG), lambda: next(times))
+    assert found.end_objects() == {sweep.CLAIMED: 4}
+    assert "no time to list" in capsys.readouterr().out
+
+
 def test_every_object_has_its_turn():
     """E7c: a sweep takes a random choice of more objects than it can; all, in no order, if they are few."""
     assert {"".join(sweep._sample("abc", 5)) for _ in range(500)} == {"abc", "acb", "bac", "bca", "cab", "cba"}
