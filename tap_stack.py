@@ -91,6 +91,7 @@ class EtlPipeline(Construct):
             environment={
                 contract.ENV_STATE_MACHINE_ARN: StateMachine.arn_of(stack, "etl-pipeline"),
                 contract.ENV_TOPIC_ARN: topic.arn,
+                contract.ENV_SUFFIX: settings.environment_suffix,
                 contract.ENV_MAX_FILE_BYTES: str(settings.etl_max_file_bytes),
             },
             timeout_seconds=settings.etl_validation_timeout_seconds,
@@ -121,6 +122,7 @@ class EtlPipeline(Construct):
             "Partition": stack.partition,
             "TableName": table.name,
             "FailureTopicArn": topic.arn,
+            "Suffix": settings.environment_suffix,
             "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
             "ValidationFunctionArn": validation.arn,
         }
@@ -136,6 +138,7 @@ class EtlPipeline(Construct):
                 "MaxConcurrency": str(settings.etl_max_concurrency),
             },
             topic=topic,
+            advice=f"; mend the cause, then {stack.ops('replay files')}",
         )
         recovery = StateMachine(
             self,
@@ -332,7 +335,7 @@ class MetadataPipeline(Construct):
                 "MaxFileBytes": str(settings.metadata_max_file_bytes),
             },
             topic=topic,
-            advice=f"; what failed and why: aws dynamodb scan --region {stack.region} --table-name {failures.name}",
+            advice=f"; after an outage: {stack.ops('replay metadata')}",
         )
         recovery = StateMachine(
             self,

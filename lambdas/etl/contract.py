@@ -34,6 +34,7 @@ STATUS_INDEX = "status-index"
 # Environment variables of the functions.
 ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation, sweep: the machine a claim starts
 ENV_TOPIC_ARN = "FAILURE_TOPIC_ARN"  # validation: where an invalid file is announced
+ENV_SUFFIX = "ENVIRONMENT_SUFFIX"  # validation: of the environment, for the command that replays a file
 ENV_MAX_FILE_BYTES = "MAX_FILE_BYTES"  # validation: the largest file that is converted at all
 ENV_MAX_REJECT_RATIO = "MAX_REJECT_RATIO"  # transformation: rejected / read above this makes a file INVALID (E5c)
 ENV_MAX_PIECE_BYTES = "MAX_PIECE_BYTES"  # transformation: the largest file one invocation converts in time
@@ -41,7 +42,7 @@ ENV_RECOVERY_ARN = "RECOVERY_ARN"  # sweep: the machine that ends what the pipel
 ENV_BUCKET_NAME = "BUCKET_NAME"  # sweep
 ENV_TABLE_NAME = "TABLE_NAME"  # sweep
 
-VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_MAX_FILE_BYTES)
+VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_SUFFIX, ENV_MAX_FILE_BYTES)
 TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO, ENV_MAX_PIECE_BYTES)
 SWEEP_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_RECOVERY_ARN, ENV_BUCKET_NAME, ENV_TABLE_NAME)
 

@@ -13,6 +13,7 @@ from . import contract
 class ValidationEnvironment:
     state_machine_arn: str
     failure_topic_arn: str
+    suffix: str
     max_file_bytes: int
 
 
@@ -35,6 +36,7 @@ def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment
     variables = {
         contract.ENV_STATE_MACHINE_ARN: arn,
         contract.ENV_TOPIC_ARN: arn,
+        contract.ENV_SUFFIX: name,
         contract.ENV_MAX_FILE_BYTES: positive_integer,
     }
     return ValidationEnvironment(*read(environ, variables))

@@ -125,12 +125,12 @@ def _reject(file: File, event: dict[str, Any], settings: environment.ValidationE
     storage.client("sns").publish(
         TopicArn=settings.failure_topic_arn,
         Subject=contract.SUBJECT_INVALID,
-        Message=_announcement(file, event["reason"], event["execution_arn"], result.get("failed_key")),
+        Message=_announcement(file, event["reason"], event["execution_arn"], result.get("failed_key"), settings.suffix),
     )
     return result
 
 
-def _announcement(file: File, reason: str, execution_arn: str, failed_key: str | None) -> str:
+def _announcement(file: File, reason: str, execution_arn: str, failed_key: str | None, suffix: str) -> str:
     """What the person who gets this at night needs."""
     if len(reason) > _MAX_REASON_CHARACTERS:
         reason = reason[: _MAX_REASON_CHARACTERS - 1] + "…"
@@ -138,7 +138,7 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
     console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     replay = []
     if failed_key and not _UNSEEN.search(file.key):
-        replay = [f"Replay:    aws s3 cp {_s3_url(file, failed_key)} {_s3_url(file, file.key)}"]
+        replay = [f"Replay:    python -m ops replay files {shlex.quote(failed_key)} --suffix {suffix}"]
     lines = (
         f"File:      {file.file_name}",
         f"Reason:    {reason}",
@@ -150,11 +150,6 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
         *replay,
     )
     return "\n".join(_UNSEEN.sub("?", line) for line in lines)
-
-
-def _s3_url(file: File, key: str) -> str:
-    """For a shell."""
-    return shlex.quote(f"s3://{file.bucket}/{key}")
 
 
 _ACTIONS = {

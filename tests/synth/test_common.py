@@ -591,8 +591,8 @@ def test_every_alarm_reaches_the_topic_and_names_a_command(request, name, topic,
     assert len(alarms) == count
     for alarm in alarms.values():
         assert alarm["alarm_actions"] == alarm["ok_actions"] == [system.arn("sns", topic)]
-        assert "Look: aws " in alarm["alarm_description"]
-        assert f"--region {system.region} " in alarm["alarm_description"]
+        command = rf"(aws .+ --region {system.region}|python -m ops .+ --suffix {'dev' if name == 'pets_dev' else 'prod'})"
+        assert re.search(rf": {command}\b.* \(docs/runbook\.md#[a-z-]+\)$", alarm["alarm_description"])
         assert alarm["datapoints_to_alarm"] == 1
         assert "actions_enabled" not in alarm
 

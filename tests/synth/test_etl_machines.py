@@ -454,18 +454,15 @@ def test_announcements_say_what_a_person_needs_at_night(etl):
         )
         assert ("1 of 10 rows" if name == "AnnounceRejects" else "Boom: it broke") in message
         if name == "NotifyFailure":
-            assert replay(message) == [
-                f"s3://{FILE['bucket']}/failed/{FILE['file_name']}",
-                f"s3://{FILE['bucket']}/raw/{FILE['file_name']}",
-            ]
+            assert replayed(message) == f"failed/{FILE['file_name']}"
 
 
-def replay(message):
-    """The two places of the command to replay, as a shell would read them."""
+def replayed(message):
+    """What the command replays, as a shell would read it."""
     (line,) = [line for line in message.splitlines() if line.startswith("Replay:")]
-    words = shlex.split(line.removeprefix("Replay:"))
-    assert words[:3] == ["aws", "s3", "cp"]
-    return words[3:]
+    *command, key, option, suffix = shlex.split(line.removeprefix("Replay:"))
+    assert (command, option, suffix) == (["python", "-m", "ops", "replay", "files"], "--suffix", "prod")
+    return key
 
 
 def test_announcement_of_a_file_that_stays_where_it_is(etl):
