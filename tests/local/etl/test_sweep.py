@@ -11,7 +11,6 @@ from lambdas.etl.files import execution_name
 from tests.local.etl.files import large, rows
 from tests.local.etl.test_faults import event, execution_of, parts_written, until
 
-
 NOW = b'{"older_than_seconds": 0}'
 
 
