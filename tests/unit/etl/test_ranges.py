@@ -1,5 +1,6 @@
 """Ranges (E12): cuts, and the proof that what many functions convert is what one would have converted."""
 
+import functools
 import io
 import json
 import random
@@ -30,7 +31,7 @@ def random_file(seed: int) -> bytes:
     dice = random.Random(seed)
     good = dice.choice((0.3, 0.9, 0.99))
     lines = []
-    for number in range(dice.randrange(1, 700 if seed % 25 == 0 else 120)):
+    for number in range(dice.randrange(1, 400 if seed % 25 == 0 else 120)):
         note = b"n" if dice.random() < good else dice.choice(NOTES)
         amount = b"1.00" if dice.random() < good else dice.choice(AMOUNTS)
         lines += [b"t%d,c,%b,2024-03-05T10:11:12Z,%b" % (number, amount, note), dice.choice(ENDS)]
@@ -69,10 +70,15 @@ def test_ranges_give_what_one_piece_gives(seed):
     _, whole, whole_rejects = convert(file, HEADER.length)
     dice = random.Random(seed)
     ends_of_lines = [at + 1 for at in range(HEADER.length, len(file) - 1) if file[at : at + 1] == b"\n"]
+
+    @functools.cache
+    def begins_a_record(at: int) -> bool:
+        return convert(file, HEADER.length, at)[0].offset == at
+
     proved = discarded = 0
     for _ in range(4):
         cuts = sorted(dice.sample(ends_of_lines, min(dice.choice((1, 3, 20, 499)), len(ends_of_lines))))
-        right = {at for at in cuts if convert(file, HEADER.length, at)[0].offset == at}
+        right = set(filter(begins_a_record, cuts))
         for plan in (cuts, [at for at in cuts if at in right]):
             parts, output, rejects = convert_in_ranges(file, plan)
             fault = ranges.fault(len(file), HEADER.length, parts)
