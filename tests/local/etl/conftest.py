@@ -4,6 +4,7 @@ import pytest
 
 from local.etl import Etl
 from local.inbox import Inbox
+from tests.local.conftest import quick_waits
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +17,9 @@ def etl(aws, deployment):
 def inbox(aws, etl):
     """A subscriber of the failure topic."""
     return Inbox(aws, etl.topic_arn)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_retries(aws):
+    with quick_waits(aws):
+        yield
