@@ -16,10 +16,11 @@ class WholeFiles(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False  # or files of many tests would come first
     return WholeFiles(config, log)
 
 
 def pytest_collection_modifyitems(config, items):
-    """What takes longest begins first: it mostly waits, while the others compute."""
+    """What takes longest begins first: it mostly waits, for Terraform above all, and the others compute meanwhile."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (not item.nodeid.startswith(DEPLOYED), not item.nodeid.startswith("tests/local/")))
