@@ -19,7 +19,8 @@ def inbox(aws, etl):
     return Inbox(aws, etl.topic_arn)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture
 def quick_retries(aws):
+    """For tests that use all retries up. Where a worker is killed, the next attempt must not come before its successor."""
     with quick_waits(aws):
         yield
