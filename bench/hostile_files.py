@@ -283,6 +283,9 @@ def _quotes() -> Iterator[Case]:
                   f't2,c2,"2.00,{TIME},x'.encode(), ("t3", "c3", "3.00", TIME, "x"), ("t4", "c4", "4.00", TIME, "x"))
     yield of.fine("one that closes a line later, with the right columns", f'{start}"x\n{third}"',
                   ("t2", "c2", "2.00", TIME, f"x\n{third}"))
+    for name, before, after in (("more", f'{start}"x', '",y'), ("fewer", '"x', '",y')):
+        yield of.fine(f"one that closes lines later, with {name} columns", f"{before}\n{third}\n{after}",
+                      before.encode(), ("t3", "c3", "3.00", TIME, "x"), after.encode())
     yield of.case("one that never closes, 2,000 good rows behind it",
                   "\n".join((HEADER, f'{start}"x', *[third] * 2_000, "")),
                   (f'{start}"x'.encode(), *[("t3", "c3", "3.00", TIME, "x")] * 2_000))
