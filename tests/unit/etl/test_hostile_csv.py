@@ -74,6 +74,16 @@ def test_hostile_file(case):
         assert_readable(reason)
 
 
+def test_hundred_thousand_columns():
+    """E3b, E5b: more than pandas and polars are asked to take in the corpus."""
+    names = ",".join(f"c{number}" for number in range(99_995))
+    row = (*FIRST, *("v",) * 99_995)
+    data = f"{HEADER},{names}\n{','.join(row)}\n{','.join(FIRST)}\n".encode()
+    _, accepted, rejected, reasons = convert(data)
+    assert accepted == [row] and rejected == [",".join(FIRST).encode()]
+    assert reasons == ["the row has 5 columns, the header has 100000"]
+
+
 # --- mutations -------------------------------------------------------------------------------------------------------
 
 
