@@ -124,10 +124,11 @@ def verdict(case: Case, folder: Path, number: int, name: str) -> str:
     kinds = [column.strip() for column in header]
     wanted = Counter(_meaning(row, kinds) for row in case.rows)
     found = Counter(_meaning(row, kinds) for row in _rows(accepted))
-    if found - wanted - Counter(_meaning(row, kinds) for row in case.tolerated):
+    other = found - wanted
+    if other - Counter(_meaning(row, kinds) for row in case.tolerated):
         return WRONG
-    missing = (wanted - found).total()
-    if not missing:
+    missing = (wanted - found).total() - other.total()
+    if missing <= 0:
         return RIGHT
     # A row that is in neither file has been swallowed.
     set_aside = _lines(rejects) if name == "ours" else len(_rows(rejects))
@@ -164,7 +165,7 @@ def _moment(text: str) -> object:
     try:
         moment = datetime.fromisoformat(_FRACTION.sub("", text).replace("Z", "+00:00"))
     except ValueError:
-        return text
+        return text.replace(" ", "T").replace("+00:00", "Z")
     return moment.replace(tzinfo=None), Decimal(f"0.{fraction[1]}") if fraction else Decimal(0)
 
 
