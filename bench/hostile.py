@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -161,12 +161,15 @@ def _number(text: str) -> object:
 
 
 def _moment(text: str) -> object:
-    fraction = _FRACTION.search(text)
+    if text.isdecimal() and len(text) < 14:  # left as it was
+        return datetime(1970, 1, 1) + timedelta(milliseconds=int(text) * (1 if len(text) > 10 else 1_000)), Decimal(0)
+    fraction, whole = _FRACTION.search(text), _FRACTION.sub("", text).replace(" ", "T")
+    whole = re.sub(r"(?:Z|\+00:?00)$", "", whole)
     try:
-        moment = datetime.fromisoformat(_FRACTION.sub("", text).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(whole)
     except ValueError:
-        return text.replace(" ", "T").replace("+00:00", "Z")
-    return moment.replace(tzinfo=None), Decimal(f"0.{fraction[1]}") if fraction else Decimal(0)
+        return whole.lstrip("+")  # before the year 1 or after 9999
+    return moment, Decimal(f"0.{fraction[1]}") if fraction else Decimal(0)
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -189,6 +192,18 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in (head, ["---"] * len(head), *rows))
 
 
+def introduction(cases: Sequence[Case]) -> str:
+    """What the ETL has to do with them."""
+    refused = sum(isinstance(case.truth, str) for case in cases)
+    return (f"{len(cases)} files: {refused} must be refused as a whole, the others hold {sum(len(case.rows) for case in cases):,} good "
+            f"rows and {sum(len(case.rejects) for case in cases):,} that must be rejected.")
+
+
+def ours_row(cases: Sequence[Case]) -> str:
+    """The ETL's line of the table, with nothing to complain of."""
+    return f"| {CONTESTANTS['ours'][0]} | {len(cases)} | 0 | 0 | 0 | 0 |"
+
+
 def page(found: Mapping[str, Sequence[str]], cases: Sequence[Case], versions: str) -> str:
     """What stands between the marks."""
     groups = list(dict.fromkeys(case.group for case in cases))
@@ -196,7 +211,7 @@ def page(found: Mapping[str, Sequence[str]], cases: Sequence[Case], versions: st
     wrong = {name: Counter(case.group for case, each in zip(cases, said, strict=True) if each == WRONG)
              for name, said in found.items()}
     return "\n".join((
-        f"{len(cases)} files; {versions}.\n",
+        f"{introduction(cases)} Compared with {versions}.\n",
         table(("files", *VERDICTS), [(CONTESTANTS[name][0], *(counts[name][each] for each in VERDICTS)) for name in found]),
         "Silently wrong, by what is hostile:\n",
         table(("", "files", *(CONTESTANTS[name][0] for name in found)),

@@ -4,12 +4,13 @@ import base64
 import csv
 import io
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import hostile_files, peers
+from bench import hostile, hostile_files, peers
 from bench.hostile_files import FIRST, HEADER, LAST, MIB, TIME
 from lambdas.etl import header, rows
 
@@ -82,6 +83,14 @@ def test_hundred_thousand_columns():
     _, accepted, rejected, reasons = convert(data)
     assert accepted == [row] and rejected == [",".join(FIRST).encode()]
     assert reasons == ["the row has 5 columns, the header has 100000"]
+
+
+def test_documents_tell_this_corpus():
+    """C14: what docs/reliability.md says of our own side is what the test above proves; of the others, `python -m bench.hostile`."""
+    page = hostile.PAGE.read_text(encoding="utf-8")
+    assert hostile.introduction(CASES) in page and hostile.ours_row(CASES) in page
+    for group, count in Counter(case.group for case in CASES).items():
+        assert f"| {group} | {count} | 0 |" in page
 
 
 # --- mutations -------------------------------------------------------------------------------------------------------
