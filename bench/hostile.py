@@ -195,8 +195,9 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 def introduction(cases: Sequence[Case]) -> str:
     """What the ETL has to do with them."""
     refused = sum(isinstance(case.truth, str) for case in cases)
-    return (f"{len(cases)} files: {refused} must be refused as a whole, the others hold {sum(len(case.rows) for case in cases):,} good "
-            f"rows and {sum(len(case.rejects) for case in cases):,} that must be rejected.")
+    good, bad = (sum(map(len, of)) for of in ([case.rows for case in cases], [case.rejects for case in cases]))
+    return (f"{len(cases)} files: {refused} must be refused as a whole, the others hold {good:,} good rows and {bad:,} that must "
+            "be rejected.")
 
 
 def ours_row(cases: Sequence[Case]) -> str:

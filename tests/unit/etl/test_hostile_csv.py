@@ -86,7 +86,7 @@ def test_hundred_thousand_columns():
 
 
 def test_documents_tell_this_corpus():
-    """C14: what docs/reliability.md says of our own side is what the test above proves; of the others, `python -m bench.hostile`."""
+    """C14: what docs/reliability.md says of our own side is what the tests above prove; of the others, `bench.hostile`."""
     page = hostile.PAGE.read_text(encoding="utf-8")
     assert hostile.introduction(CASES) in page and hostile.ours_row(CASES) in page
     for group, count in Counter(case.group for case in CASES).items():
