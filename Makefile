@@ -47,6 +47,7 @@ bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios
 	@$(python) bench/synth.py
 	@$(python) -m bench.pipeline
 	@$(python) -m bench.etl
+	@$(python) -m bench.hostile
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local
