@@ -35,7 +35,7 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
-	@$(python) -m pytest
+	@$(python) -m pytest -n 3
 
 test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
 	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
@@ -53,6 +53,7 @@ bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios
 	@$(python) bench/synth.py
 	@$(python) -m bench.pipeline
 	@$(python) -m bench.etl
+	@$(python) -m bench.hostile
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local

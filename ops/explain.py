@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,7 +102,8 @@ class Explain(Teller):
             self._facts(record, ("version_id", "status"))
             given = self._execution(system, record["execution_arn"])
             self._facts({f"event: {field}": given["file"][field] for field in ("sequencer", "size")} if "file" in given else {})
-            self._rejects(system, record.get("rejects_prefix", ""))
+            with self._as_far_as_may_be():
+                self._rejects(system, record.get("rejects_prefix", ""))
             self._logs(system, record["version_id"], record["process_start_time"], record.get("process_end_time"))
         self._now(places)
         return 1
@@ -192,6 +194,19 @@ class Explain(Teller):
 
     def _execution(self, system: System, arn: str) -> dict[str, Any]:
         """Tell an execution and its states; its input as far as it is a JSON object."""
+        with self._as_far_as_may_be():
+            return self._told_execution(system, arn)
+        return {}
+
+    @contextmanager
+    def _as_far_as_may_be(self) -> Iterator[None]:
+        """What cannot be asked is said; the rest of the story goes on."""
+        try:
+            yield
+        except OpsError as error:
+            self.say(f"    {error}", "red")
+
+    def _told_execution(self, system: System, arn: str) -> dict[str, Any]:
         told = looking.execution(system, arn)
         if told is None:
             self.say(f"    execution {arn}: Step Functions knows it no more (it forgets after 90 days)")
@@ -250,8 +265,9 @@ class Explain(Teller):
         end = datetime.fromisoformat(ended.replace("Z", "+00:00")) + SLACK if ended else start + timedelta(hours=8)
         found: list[tuple[int, str, str]] = []
         self._step("reading the logs")
-        for function in system.functions:
-            found += self._lines(system, function, word, start, end)
+        with self._as_far_as_may_be():
+            for function in system.functions:
+                found += self._lines(system, function, word, start, end)
         found.sort(key=lambda line: line[0])
         self.say(f"    log lines: {len(found) or 'none: their retention is over, or none was written'}")
         parsed = []

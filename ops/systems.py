@@ -136,10 +136,11 @@ class _Builder:
     def etl(self, settings: TapSettings, aws: Aws) -> System:
         bucket = settings.etl_bucket_name or f"{settings.name('etl-pipeline', 50)}-{self._account}"
         pipeline, recovery = "etl-pipeline", "etl-recovery"
-        functions = ("etl-validation", "etl-transformation")
+        functions = ("etl-validation", "etl-transformation", "etl-sweep")
         return self._system("etl", settings, aws, bucket, "etl-file-metadata", pipeline, recovery, functions, [
             ("etl-validation-dlq", "etl-validation", "invoke", _of_bucket(bucket, etl.RAW)),
             ("etl-transformation-dlq", "", BY_HAND, _nothing),
+            ("etl-sweep-dlq", "etl-sweep", "invoke", _beat),
             ("etl-not-succeeded-dlq", recovery, "start", self._not_succeeded(settings, aws, pipeline)),
         ])
 

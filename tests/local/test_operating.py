@@ -270,14 +270,15 @@ def permissions(listed: str, bucket: str, images: str) -> list[dict]:
         "the tables": [f"{tables}/{name}-local" for name in names],
         "the tables, and `index/status-index` of `etl-file-metadata`": [
             *(f"{tables}/{name}-local" for name in names), f"{tables}/etl-file-metadata-local/index/status-index"],
-        "the data buckets": [f"arn:aws:s3:::{name}" for name in (
-            bucket, images, "iac-rlhf-aws-release-local", "serverless-data-ingestion-local", "serverless-data-ingestion-dr-local")],
+        "the data buckets": [f"arn:aws:s3:::{name}" for name in (bucket, images, "iac-rlhf-aws-release-local", *(
+            f"serverless-data-ingestion{which}-local" for which in ("", "-dr")))],
         "the state machines": [f"{states}:stateMachine:*-local"],
         "their executions": [f"{states}:execution:*-local:*"],
         "the same": [f"{states}:execution:*-local:*"],
         "`*`: it knows no narrower resource": ["*"],
         "the dead-letter queues": ["arn:aws:sqs:*:*:*-dlq-local"],
-        "the functions' log groups": ["arn:aws:logs:*:*:log-group:/aws/lambda/*-local:*"],
+        "the functions' log groups, with and without `:*` behind their names": [
+            f"arn:aws:logs:*:*:log-group:/aws/lambda/*-local{end}" for end in ("", ":*")],
         "`failed/*` of the ETL bucket": [f"arn:aws:s3:::{bucket}/failed/*"],
         "the functions `etl-validation`, `serverless-data-processor-prod`, `serverless-replication-heartbeat-prod`": [
             f"arn:aws:lambda:*:*:function:{name}-local"

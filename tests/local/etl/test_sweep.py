@@ -1,6 +1,7 @@
 """What no event brings to an end, the sweep does (E7c). It is invoked as its guide tells, for what is older than 0 seconds."""
 
 import json
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -10,14 +11,19 @@ from lambdas.etl.files import execution_name
 from tests.local.etl.files import large, rows
 from tests.local.etl.test_faults import event, execution_of, parts_written, until
 
+NOW = b'{"older_than_seconds": 0}'
+
+
+def sweep_of(etl) -> str:
+    return etl.validation.replace("etl-validation", "etl-sweep")
+
 
 @pytest.fixture
 def sweep_now(aws, etl):
     """`sweep_now()` gives how many records and objects met which fate."""
 
     def invoke() -> dict:
-        answer = aws.client("lambda").invoke(
-            FunctionName=etl.validation.replace("etl-validation", "etl-sweep"), Payload=b'{"older_than_seconds": 0}')
+        answer = aws.client("lambda").invoke(FunctionName=sweep_of(etl), Payload=NOW)
         told = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, told
         return told
@@ -82,8 +88,10 @@ def test_swept_older_upload_does_not_replace_newer_output(aws, etl, sweep_now):
     """E7c, E4c: whichever of the two is converted first, and though the older one's place in S3's order is unknown."""
     name = "sweep/order.csv"
     with deaf(aws, etl):
-        older = etl.upload(name, large(60))
-    until(lambda: sweep_now() and etl.records(name))
+        older = etl.upload(name, large(100))
+    uploaded = aws.client("s3").head_object(Bucket=etl.bucket, Key=f"raw/{name}")["LastModified"].timestamp()
+    until(lambda: time.time() >= uploaded + 1)
+    aws.client("lambda").invoke(FunctionName=sweep_of(etl), InvocationType="Event", Payload=NOW)
     until(lambda: parts_written(aws, etl, f"processed/{name}"))
     newer = etl.upload(name, rows(2))
     records = {record["version_id"]: record for record in etl.wait(name, records=2)}

@@ -75,6 +75,14 @@ def test_whole_story(aws, file):
     assert "\x1b" not in told
 
 
+def test_logs_that_may_not_be_read_do_not_hide_the_rest(aws):
+    """O3: a permission lacks."""
+    told_file(aws)
+    aws.faults["filter_log_events"] = refusal("AccessDeniedException")
+    code, told = explain(aws, "a/b.csv")
+    assert code == 0 and "refuses filter_log_events" in told and "failed/a/b.csv: version f1" in told
+
+
 def test_one_version(aws):
     """O3: --version."""
     told_file(aws)
