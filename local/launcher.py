@@ -26,6 +26,7 @@ import ipaddress
 import itertools
 import json
 import os
+import random
 import re
 import threading
 import time
@@ -514,6 +515,31 @@ def dead_letters_are_the_bare_event(original, target_arn: str, function_name: st
             message["body"] = json.dumps(event)
             message["md5_body"] = hashlib.md5(message["body"].encode(), usedforsecurity=False).hexdigest()
     return None
+
+
+_event_waits: contextvars.ContextVar[bool] = contextvars.ContextVar("event of an asynchronous invocation", default=False)
+_LONGEST_WAIT_SECONDS = 30  # between two attempts; AWS's grow to five minutes
+
+
+def asynchronous_events_can_wait(original, function: dict, event) -> None:
+    """First half of `throttled_events_wait`: remember, for the thread that this starts, that nobody waits for the answer."""
+    token = _event_waits.set(True)
+    try:
+        return original(function, event)
+    finally:
+        _event_waits.reset(token)
+
+
+def throttled_events_wait(original, function: dict, event) -> dict:
+    """AWS keeps an event for which there is no free concurrency, and tries again for up to six hours; only with a reserved
+    concurrency of 0 it goes to the dead-letter queue at once (Lambda Developer Guide, "How Lambda handles errors and retries
+    with asynchronous invocation"). MiniStack counts it as one of three attempts, so that a burst of uploads would be lost.
+    """
+    pause, result = 1.0, original(function, event)
+    while result.get("throttle") and _event_waits.get() and function.get("concurrency") != 0:
+        time.sleep(random.uniform(0, pause))
+        pause, result = min(2 * pause, _LONGEST_WAIT_SECONDS), original(function, event)
+    return result
 
 
 _mapping: contextvars.ContextVar[dict | None] = contextvars.ContextVar("mapping whose batch is at hand", default=None)
@@ -1361,6 +1387,8 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_apply_filter_criteria", mappings_are_known_by_their_batches),
     (lambda_svc, "_execute_function", failed_stream_batches_come_in_parts),
+    (lambda_svc, "_execute_function", throttled_events_wait),
+    (lambda_svc, "invoke_async_with_retry", asynchronous_events_can_wait),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
