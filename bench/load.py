@@ -557,7 +557,7 @@ def table(results: Mapping[str, Any]) -> str:
             each["system"], f"{each['sent']:,}", f"{each['sent'] / each['seconds']:.1f}",
             *(f"{each[name]:.1f}" for name in ("p50", "p95", "p99")), len(each["faults"]), f"{each['throttled']:,}",
             f"{each['refused']:,}", f"{each['failed_attempts']:,}", f"{functions / each['sent'] * 1000:.0f}",
-            f"{emulator / each['sent'] * 1000:.0f}", f"{emulator / (emulator + functions):.0%}", f"{each['others_cores']:.1f}"))
+            f"{emulator / each['sent'] * 1000:.0f}", f"{100 * emulator / (emulator + functions):.0f} %", f"{each['others_cores']:.1f}"))
     machine = results["machine"]
     return (f"{results['when']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
             f"{machine['system']}, Python {machine['python']}; {results['concurrency']} Lambda executions at once.\n\n"

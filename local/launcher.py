@@ -25,6 +25,7 @@ import importlib.metadata
 import ipaddress
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -376,6 +377,20 @@ def some_errors_escape_the_wildcards(original, error_equals: list, error: str) -
     if error in ("States.DataLimitExceeded", "States.Runtime"):
         return error in error_equals
     return original(error_equals, error)
+
+
+def retries_wait_as_their_retrier_says(original, retriers: list[dict], error: str, retry_counts: dict):
+    """AWS waits at most `MaxDelaySeconds`, and with the jitter strategy FULL for a random time between 0 and that (Amazon States
+    Language, "Retrier"). MiniStack knows neither: after a burst all that were throttled would come back at the same moment.
+    """
+    retrier, index = original(retriers, error, retry_counts)
+    if retrier is None:
+        return retrier, index
+    wait = min(retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** retry_counts.get(index, 0),
+               retrier.get("MaxDelaySeconds", math.inf))
+    if retrier.get("JitterStrategy") == "FULL":
+        wait = random.uniform(0, wait)
+    return {**retrier, "IntervalSeconds": wait, "BackoffRate": 1}, index
 
 
 def distributed_maps_speak_jsonata(original, state: dict, raw_input, effective, iterator, execution: dict, ctx: dict):
@@ -1380,6 +1395,7 @@ SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_execute_map", payloads_are_limited),
     (stepfunctions, "_execute_parallel", payloads_are_limited),
     (stepfunctions, "_error_matches", some_errors_escape_the_wildcards),
+    (stepfunctions, "_find_matching_retrier", retries_wait_as_their_retrier_says),
     (stepfunctions, "_run_distributed_map", distributed_maps_speak_jsonata),
     (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
