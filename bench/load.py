@@ -14,6 +14,8 @@ this loses nothing is part of what is shown.
 from __future__ import annotations
 
 import argparse
+import base64
+import itertools
 import json
 import math
 import os
@@ -22,9 +24,9 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,14 +56,14 @@ FRESH_ACCOUNT = 10
 LOOK_SECONDS = 2.0
 STALLED_SECONDS = 240
 """Without a further end for so long, nothing is waited for any more: the longest pause between two attempts is a minute."""
-ANSWER_SECONDS = 120
+ANSWER_SECONDS = 600
 """How long a sender goes on asking an API that has no room."""
 SHOWN_FAULTS = 20
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One uploaded version of a file; of a picture that the API took, its id and no version."""
+    """One uploaded version of a file. Of a picture that the API took, `name` is its id and `version` its file name."""
 
     name: str
     version: str
@@ -87,7 +89,9 @@ class Burst:
     p95: float
     p99: float
     refused: int
-    """Requests that the API had no room for, each of them sent again."""
+    """Requests that the API answered with 429 or 5xx, each of them sent again."""
+    doubled: int
+    """Pictures that the API took although its answer was 5xx, so that they are there twice."""
     throttled: int
     """Attempts at invoking a function that found no free concurrency."""
     failed_attempts: int
@@ -112,8 +116,8 @@ class System(Protocol):
         """So many uploads. One job sends what must go one after the other."""
         ...
 
-    def ended(self) -> int:
-        """How many uploads are at an end."""
+    def progress(self) -> tuple[int, int]:
+        """How many uploads are at an end, and how many are known to be under way."""
         ...
 
     def ends(self) -> dict[tuple[str, str], float]:
@@ -164,8 +168,8 @@ class EtlLoad:
         began = time.time()
         return Sent(name, self._etl.upload(name, body), body, wanted, began)
 
-    def ended(self) -> int:
-        return ended_executions(self._etl)
+    def progress(self) -> tuple[int, int]:
+        return executions(self._etl)
 
     def ends(self) -> dict[tuple[str, str], float]:
         stopped = stops(self._etl)
@@ -233,14 +237,15 @@ class MetadataLoad:
         began = time.time()
         return Sent(key, self._metadata.upload(key, body), body, wanted, began)
 
-    def ended(self) -> int:
-        return ended_executions(self._metadata)
+    def progress(self) -> tuple[int, int]:
+        return executions(self._metadata)
 
     def ends(self) -> dict[tuple[str, str], float]:
         stopped = stops(self._metadata)
-        ends = {(each["ingest"]["key"], each["ingest"]["version_id"]): stopped[each["ingest"]["execution_id"]]
-                for each in self._documents()}
-        return ends | {version_in(item["input"]): stopped[item["execution_id"]] for item in self._metadata.failures()}
+        executed = {(each["ingest"]["key"], each["ingest"]["version_id"]): each["ingest"]["execution_id"]
+                    for each in self._documents()}
+        executed |= {version_in(item["input"]): item["execution_id"] for item in self._metadata.failures()}
+        return {version: stopped[execution] for version, execution in executed.items() if execution in stopped}
 
     def _documents(self) -> list[dict]:
         return [hit["_source"] for hit in self._metadata.search({"size": 10_000, "query": {"match_all": {}}})]
@@ -280,7 +285,9 @@ class PetLoad:
         self._pets = Pets(aws, outputs["pet-detector"])
         self._inbox = Inbox(aws, self._pets.topic_arn)
         self.functions = named(aws, "serverlessapp-")
-        self.refused = 0
+        self.refused: list[str] = []
+        self.doubled = 0
+        self._unknown: set[str] = set()
         self._pixels = {"cat": pictures.cat(), "dog": pictures.dog(), "other": pictures.landscape(), "unsure": pictures.cat()}
 
     def picture(self, number: int) -> tuple[bytes, tuple[str, str, str]]:
@@ -298,28 +305,34 @@ class PetLoad:
 
     def _send(self, number: int, body: bytes, wanted: tuple[str, str, str]) -> Sent:
         name, began = f"load-{number}.png", time.time()
-        image_id = self._patiently(lambda: (self._pets.send if number % 2 else self._pets.upload)(name, body))
-        return Sent(image_id, "", body, wanted, began)
+        content = {"image": base64.b64encode(body).decode()} if number % 2 else {"size": len(body)}
+        taken = self._ask(name, {"filename": name, "content_type": "image/png", **content})
+        if "upload" in taken and (answer := self._pets.post(taken["upload"], body)).status >= 300:
+            raise ApiError(f"{name}: S3 says {answer.status}: {answer.body!r}")
+        return Sent(taken["id"], name, body, wanted, began)
 
-    def _patiently(self, ask: Callable[[], str]) -> str:
+    def _ask(self, name: str, request: Mapping[str, Any]) -> dict:
         """Ask until there is room, as a well-behaved client does. Raises ApiError."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        for attempt in range(sys.maxsize):
-            try:
-                return ask()
-            except ApiError:
-                self.refused += 1
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(random.uniform(0, min(2**attempt / 4, 8)))
+        for attempt in itertools.count():
+            answer = self._pets.request("POST", "/upload", request, patient=False)
+            if answer.status < 300:
+                return answer.body
+            if (answer.status != 429 and answer.status < 500) or time.monotonic() > deadline:
+                raise ApiError(f"{name}: the API says {answer.status}: {answer.body}")
+            self.refused.append(name)
+            if answer.status >= 500:
+                self._unknown.add(name)
+            time.sleep(random.uniform(0, min(2**attempt / 4, 8)))
         raise AssertionError
 
-    def ended(self) -> int:
-        return ended_executions(self._pets)
+    def progress(self) -> tuple[int, int]:
+        return executions(self._pets)
 
     def ends(self) -> dict[tuple[str, str], float]:
         stopped = stops(self._pets)
-        return {(record[pet_contract.IMAGE_ID], ""): stopped[record[pet_contract.EXECUTION]] for record in self._pets.records()}
+        return {(record[pet_contract.IMAGE_ID], file_of(record)): stopped[record[pet_contract.EXECUTION]]
+                for record in self._pets.records() if record[pet_contract.EXECUTION] in stopped}
 
     def faults(self, sent: Sequence[Sent]) -> list[str]:
         records = self._pets.records()
@@ -330,7 +343,21 @@ class PetLoad:
 
         with ThreadPoolExecutor(SENDERS) as threads:
             objects = dict.fromkeys(keys, b"") | dict(zip(places, threads.map(read, places), strict=True))
-        return pet_faults(sent, records, objects, len(self._inbox.messages()))
+        twice = doubled(sent, records, self._unknown)
+        self.doubled = len(twice)
+        return pet_faults([*sent, *twice], records, objects, len(self._inbox.messages()))
+
+
+def doubled(sent: Sequence[Sent], records: Iterable[Mapping], unknown: Container[str]) -> list[Sent]:
+    """Images that the API took though it answered 5xx: the caller cannot know, sends again, and has them under two ids."""
+    files, ids = {each.version: each for each in sent}, {each.name for each in sent}
+    extra = {record[pet_contract.IMAGE_ID]: file_of(record) for record in records if record[pet_contract.IMAGE_ID] not in ids}
+    return [replace(files[file], name=image_id) for image_id, file in extra.items() if file in unknown]
+
+
+def file_of(record: Mapping) -> str:
+    """The name under which a picture was uploaded."""
+    return record[pet_contract.SOURCE_KEY].rpartition("/")[2]
 
 
 def pet_faults(sent: Sequence[Sent], records: Iterable[Mapping], objects: Mapping[str, bytes], notices: int) -> list[str]:
@@ -382,8 +409,8 @@ class IngestionLoad:
         began = time.time()
         return Sent(key, self._ingestion.upload(REGIONS[number % 10 == 9], key, body).version, body, wanted, began)
 
-    def ended(self) -> int:
-        return len(self.ends())
+    def progress(self) -> tuple[int, int]:
+        return len(self.ends()), 0
 
     def ends(self) -> dict[tuple[str, str], float]:
         return {(item[ingestion_contract.SOURCE_KEY], item[ingestion_contract.SOURCE_VERSION]):
@@ -418,8 +445,10 @@ def ingestion_faults(
 SYSTEMS: Mapping[str, type] = {"etl": EtlLoad, "metadata": MetadataLoad, "uploads": PetLoad, "ingestion": IngestionLoad}
 
 
-def ended_executions(pipeline: Pipeline) -> int:
-    return sum(each["status"] != "RUNNING" for each in pipeline.executions())
+def executions(pipeline: Pipeline) -> tuple[int, int]:
+    """How many have ended, and how many run."""
+    running = Counter(each["status"] == "RUNNING" for each in pipeline.executions())
+    return running[False], running[True]
 
 
 def stops(pipeline: Pipeline) -> dict[str, float]:
@@ -513,28 +542,30 @@ def burst(aws: Emulator, system: System, count: int) -> Burst:
         sending = [senders.submit(job) for job in jobs]
         wait(system, count, meter, lambda: all(each.done() for each in sending))
     sent = [each for job in sending for each in job.result()]
+    faults = [*system.faults(sent), *dead_letters(aws)]
     emulator_cpu, functions_cpu, others = meter.used()
     ends = system.ends()
     took = sorted(ends[each.name, each.version] - each.at for each in sent if (each.name, each.version) in ends) or [math.nan]
     return Burst(
         system.title, len(sent), max(each.at for each in sent) - began, max(ends.values(), default=math.nan) - began,
-        percentile(took, 50), percentile(took, 95), percentile(took, 99), getattr(system, "refused", 0),
+        percentile(took, 50), percentile(took, 95), percentile(took, 99),
+        len(getattr(system, "refused", ())), getattr(system, "doubled", 0),
         metric(aws, "Throttles", system.functions), metric(aws, "Errors", system.functions),
-        emulator_cpu, functions_cpu, others, [*system.faults(sent), *dead_letters(aws)])
+        emulator_cpu, functions_cpu, others, faults)
 
 
 def wait(system: System, count: int, meter: Meter, all_sent: Callable[[], bool]) -> None:
     """Until so many have ended, or none has for long."""
-    ended, changed = 0, time.monotonic()
-    while ended < count:
+    before, changed = (0, 0), time.monotonic()
+    while time.monotonic() - changed < STALLED_SECONDS:
         time.sleep(LOOK_SECONDS)
         meter.look()
-        now = system.ended()
-        if now > ended or not all_sent():
-            ended, changed = now, time.monotonic()
-        print(f"\r{system.title}: {ended} of {count} at an end ", end="", flush=True)
-        if time.monotonic() - changed > STALLED_SECONDS:
+        now = ended, running = system.progress()
+        print(f"\r{system.title}: {ended:,} of {count:,} at an end ", end="", flush=True)
+        if all_sent() and ended >= count and not running:
             break
+        if now != before or not all_sent():
+            before, changed = now, time.monotonic()
     print()
 
 
@@ -549,15 +580,17 @@ def percentile(ordered: Sequence[float], share: int) -> float:
 def table(results: Mapping[str, Any]) -> str:
     """What `docs/reliability.md` shows."""
     head = ("System", "uploads", "files/s", "p50 s", "p95 s", "p99 s", "not accounted for", "throttled, tried again",
-            "API said wait", "failed attempts", "CPU ms a file: functions", "emulator", "its share", "cores busy otherwise")
+            "API said 429 or 5xx", "taken twice", "failed attempts", "CPU ms a file: functions", "emulator", "its share",
+            "cores busy otherwise")
     rows = []
     for each in results["bursts"]:
         emulator, functions = each["emulator_cpu"], each["functions_cpu"]
         rows.append((
             each["system"], f"{each['sent']:,}", f"{each['sent'] / each['seconds']:.1f}",
-            *(f"{each[name]:.1f}" for name in ("p50", "p95", "p99")), len(each["faults"]), f"{each['throttled']:,}",
-            f"{each['refused']:,}", f"{each['failed_attempts']:,}", f"{functions / each['sent'] * 1000:.0f}",
-            f"{emulator / each['sent'] * 1000:.0f}", f"{100 * emulator / (emulator + functions):.0f} %", f"{each['others_cores']:.1f}"))
+            *(f"{each[name]:.1f}" for name in ("p50", "p95", "p99")), len(each["faults"]),
+            *(f"{each[name]:,}" for name in ("throttled", "refused", "doubled", "failed_attempts")),
+            *(f"{seconds / each['sent'] * 1000:.0f}" for seconds in (functions, emulator)),
+            f"{100 * emulator / (emulator + functions):.0f} %", f"{each['others_cores']:.1f}"))
     machine = results["machine"]
     return (f"{results['when']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
             f"{machine['system']}, Python {machine['python']}; {results['concurrency']} Lambda executions at once.\n\n"

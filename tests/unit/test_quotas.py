@@ -3,6 +3,7 @@
 The quotas themselves are AWS's, and stand here as they stand there.
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -74,7 +75,7 @@ def number(text: str) -> float:
 
 def test_paths_are_ways_through_the_machines():
     for system, path in PATHS.items():
-        for state, following in zip(path, path[1:], strict=False):
+        for state, following in itertools.pairwise(path):
             each = STATES[system][state]
             assert following in (each.get("Next"), each.get("Default"), *(way["Next"] for way in each.get("Choices", ())))
         assert STATES[system][path[-1]].get("End") or STATES[system][path[-1]]["Type"] == "Succeed"

@@ -29,7 +29,8 @@ def test_expected_output_is_what_the_rules_make_of_the_file():
 
 # --- ETL -------------------------------------------------------------------------------------------------------------
 
-GOOD, NEWER, BAD = Sent("a.csv", "1", b"x", b"h\n1\n", 0), Sent("a.csv", "2", b"y", b"h\n2\n", 1), Sent("b.csv", "3", b"z", None, 2)
+GOOD, NEWER = Sent("a.csv", "1", b"x", b"h\n1\n", 0), Sent("a.csv", "2", b"y", b"h\n2\n", 1)
+BAD = Sent("b.csv", "3", b"z", None, 2)
 
 
 def etl():
@@ -99,12 +100,14 @@ def test_metadata_is_one_document_or_one_failure():
 
 
 def record(image_id, status, animal, folder):
-    return {pets.IMAGE_ID: image_id, pets.STATUS: status, pets.ANIMAL: animal, pets.LOCATION: f"s3://b/{folder}{image_id}/x.png"}
+    return {pets.IMAGE_ID: image_id, pets.STATUS: status, pets.ANIMAL: animal, pets.LOCATION: f"s3://b/{folder}{image_id}/x.png",
+            pets.SOURCE_KEY: f"input/{image_id}/x.png"}
 
 
 def test_pictures_have_one_record_and_lie_where_they_belong():
     """P3, P4."""
-    sent = [Sent("1", "", b"rex", (pets.COMPLETED, "dog", "dogs/"), 0), Sent("2", "", b"dim", (pets.UNCERTAIN, "cat", "others/"), 0)]
+    sent = [Sent("1", "x.png", b"rex", (pets.COMPLETED, "dog", "dogs/"), 0),
+            Sent("2", "x.png", b"dim", (pets.UNCERTAIN, "cat", "others/"), 0)]
     records = [record("1", pets.COMPLETED, "dog", "dogs/"), record("2", pets.UNCERTAIN, "cat", "others/")]
     objects = {"dogs/1/x.png": b"rex", "others/2/x.png": b"dim"}
     assert load.pet_faults(sent, records, objects, 1) == []
@@ -117,6 +120,16 @@ def test_pictures_have_one_record_and_lie_where_they_belong():
         ((records, objects, 0), "0 notices for 1 doubtful images"),
     ):
         assert load.pet_faults(sent, *given)[0].startswith(fault)
+
+
+def test_only_an_answer_of_5xx_explains_a_picture_that_is_there_twice():
+    """P1a: a gateway gives up after 29 seconds; whether the function went on, nobody tells the caller."""
+    sent = Sent("1", "x.png", b"rex", (pets.COMPLETED, "dog", "dogs/"), 0)
+    records = [record(each, pets.COMPLETED, "dog", "dogs/") for each in "12"]
+    assert load.doubled([sent], records, ()) == []
+    [twice] = load.doubled([sent], records, {"x.png"})
+    assert (twice.name, twice.body, twice.wanted) == ("2", b"rex", sent.wanted)
+    assert load.doubled([sent], records[:1], {"x.png"}) == []
 
 
 # --- ingestion -------------------------------------------------------------------------------------------------------
@@ -156,7 +169,7 @@ RESULTS = {
     "when": "2026-11-21", "concurrency": 10,
     "machine": {"processor": "X, x86_64", "cores": 2, "memory_gib": 8, "system": "Linux 6", "python": "3.13.0"},
     "bursts": [{"system": "ETL", "sent": 2000, "sending": 20.0, "seconds": 100.0, "p50": 40.04, "p95": 90.0, "p99": 99.0,
-                "refused": 0, "throttled": 1234, "failed_attempts": 0, "emulator_cpu": 60.0, "functions_cpu": 20.0,
+                "refused": 7, "doubled": 1, "throttled": 1234, "failed_attempts": 0, "emulator_cpu": 60.0, "functions_cpu": 20.0,
                 "others_cores": 0.5, "faults": ["raw/a.csv is left over"]}],
 }
 
@@ -164,7 +177,7 @@ RESULTS = {
 def test_table_tells_what_was_measured():
     [line] = [line for line in load.table(RESULTS).splitlines() if line.startswith("| ETL")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["ETL", "2,000", "20.0", "40.0", "90.0", "99.0", "1", "1,234", "0", "0", "10", "30", "75 %", "0.5"]
+    assert cells == ["ETL", "2,000", "20.0", "40.0", "90.0", "99.0", "1", "1,234", "7", "1", "0", "10", "30", "75 %", "0.5"]
 
 
 def test_table_takes_the_place_of_the_former_one():
