@@ -51,6 +51,25 @@ def test_s3_notifies_a_function_with_encoded_keys(make, aws, seen):
     assert found["versionId"] and found["sequencer"] and found["size"] == 1
 
 
+def test_events_wait_for_free_concurrency(make, aws):
+    """E3a: for hours on AWS, beyond the three attempts that a function's own failure has."""
+    url, queue = make.queue()
+    function = make.function(RECORD + "    import time; time.sleep(1.5)\n", ("sqs:SendMessage", queue))
+    client, sqs = aws.client("lambda"), aws.client("sqs")
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": {"QUEUE": url}})
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=1)
+    for number in range(4):
+        client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(number))
+    seen = set()
+
+    def all_seen() -> bool:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        seen.update(message["Body"] for message in messages)
+        return seen == set("0123")
+
+    make.poll(all_seen, 60)
+
+
 def test_s3_events_start_a_machine(make, aws):
     """M2, M3a: exactly the files of that name; the event names the version, keys are not encoded, its time is in seconds."""
     bucket, s3, sfn = make.bucket(), aws.client("s3"), aws.client("stepfunctions")

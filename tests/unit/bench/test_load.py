@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench import load
-from bench.load import Sent
+from bench import bursts, load
+from bench.bursts import Sent
 from lambdas.etl import header
 from lambdas.etl.rows import Conversion
 from lambdas.ingestion import contract as ingestion
@@ -15,7 +15,7 @@ from lambdas.pets import contract as pets
 def test_expected_output_is_what_the_rules_make_of_the_file():
     """E4a: the audit's own idea of the output, held against the conversion."""
     for number in range(40):
-        body, wanted = load.csv_file(number)
+        body, wanted = bursts.csv_file(number)
         if wanted is None:
             with pytest.raises(header.InvalidFile, match="timestamp"):
                 header.read(body, complete=True)
@@ -44,7 +44,7 @@ def etl():
 
 
 def etl_faults(burst):
-    return load.etl_faults([GOOD, NEWER, BAD], burst["records"], burst["objects"], burst["notices"])
+    return bursts.etl_faults([GOOD, NEWER, BAD], burst["records"], burst["objects"], burst["notices"])
 
 
 def test_etl_burst_that_is_well():
@@ -78,14 +78,14 @@ def test_etl_burst_that_is_not(damage, fault):
 
 
 def document(key, version, text):
-    return {"@timestamp": "2026-11-21T10:00:00Z", "ingest": {"key": key, "version_id": version}, **load.parsed(text)}
+    return {"@timestamp": "2026-11-21T10:00:00Z", "ingest": {"key": key, "version_id": version}, **bursts.parsed(text)}
 
 
 def test_metadata_is_one_document_or_one_failure():
     """M3b, M6: digit by digit."""
     sent = [Sent("a/metadata.json", "1", b'{"size": 1.10}', True, 0), Sent("b/metadata.json", "2", b"{", False, 0)]
     good, failed = document("a/metadata.json", "1", '{"size": 1.10}'), [("b/metadata.json", "2")]
-    assert load.metadata_faults(sent, [good], failed) == []
+    assert bursts.metadata_faults(sent, [good], failed) == []
     for documents, failures, fault in (
         ([], failed, "a/metadata.json 1: 0 documents and 0 failures"),
         ([good, good], failed, "a/metadata.json 1: 2 documents and 0 failures"),
@@ -93,7 +93,7 @@ def test_metadata_is_one_document_or_one_failure():
         ([good], [], "b/metadata.json 2: 0 documents and 0 failures"),
         ([good, document("c/metadata.json", "3", "{}")], failed, "c/metadata.json 3: not of this burst"),
     ):
-        assert [each[: len(fault)] for each in load.metadata_faults(sent, documents, failures)] == [fault]
+        assert [each[: len(fault)] for each in bursts.metadata_faults(sent, documents, failures)] == [fault]
 
 
 # --- pets ------------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_pictures_have_one_record_and_lie_where_they_belong():
             Sent("2", "x.png", b"dim", (pets.UNCERTAIN, "cat", "others/"), 0)]
     records = [record("1", pets.COMPLETED, "dog", "dogs/"), record("2", pets.UNCERTAIN, "cat", "others/")]
     objects = {"dogs/1/x.png": b"rex", "others/2/x.png": b"dim"}
-    assert load.pet_faults(sent, records, objects, 1) == []
+    assert bursts.pet_faults(sent, records, objects, 1) == []
     misfiled = record("1", pets.COMPLETED, "dog", "cats/")
     for given, fault in (
         ((records[1:], objects, 1), "1: its records are [], not one"),
@@ -119,17 +119,17 @@ def test_pictures_have_one_record_and_lie_where_they_belong():
         ((records, objects | {"input/3/x.png": b""}, 1), "input/3/x.png is left over"),
         ((records, objects, 0), "0 notices for 1 doubtful images"),
     ):
-        assert load.pet_faults(sent, *given)[0].startswith(fault)
+        assert bursts.pet_faults(sent, *given)[0].startswith(fault)
 
 
 def test_only_an_answer_of_5xx_explains_a_picture_that_is_there_twice():
     """P1a: a gateway gives up after 29 seconds; whether the function went on, nobody tells the caller."""
     sent = Sent("1", "x.png", b"rex", (pets.COMPLETED, "dog", "dogs/"), 0)
     records = [record(each, pets.COMPLETED, "dog", "dogs/") for each in "12"]
-    assert load.doubled([sent], records, ()) == []
-    [twice] = load.doubled([sent], records, {"x.png"})
+    assert bursts.doubled([sent], records, ()) == []
+    [twice] = bursts.doubled([sent], records, {"x.png"})
     assert (twice.name, twice.body, twice.wanted) == ("2", b"rex", sent.wanted)
-    assert load.doubled([sent], records[:1], {"x.png"}) == []
+    assert bursts.doubled([sent], records[:1], {"x.png"}) == []
 
 
 # --- ingestion -------------------------------------------------------------------------------------------------------
@@ -137,12 +137,12 @@ def test_only_an_answer_of_5xx_explains_a_picture_that_is_there_twice():
 
 def test_each_record_is_there_once():
     """R3a, R3b."""
-    body, wanted = load.records_file(1)
+    body, wanted = bursts.records_file(1)
     sent = [Sent("load/00001.json", "1", body, wanted, 0)]
     records = [{ingestion.SOURCE_KEY: "load/00001.json", ingestion.SOURCE_VERSION: "1", ingestion.SOURCE_OFFSET: offset,
                 ingestion.DATA: line} for offset, line in enumerate(body.decode().splitlines())]
     done = {("load/00001.json", "1"): 1}
-    assert load.ingestion_faults(sent, done, records[::-1], "us-west-2") == []
+    assert bursts.ingestion_faults(sent, done, records[::-1], "us-west-2") == []
     altered = {**records[0], ingestion.DATA: json.dumps({**wanted[0], "total": 0})}
     stranger = {**records[0], ingestion.SOURCE_VERSION: "2"}
     for given, fault in (
@@ -152,7 +152,7 @@ def test_each_record_is_there_once():
         ((done, [altered, *records[1:]]), "has 5 records of it, not its 5"),
         ((done, [*records, stranger]), "has records of what nobody uploaded"),
     ):
-        [found] = load.ingestion_faults(sent, *given, "us-west-2")
+        [found] = bursts.ingestion_faults(sent, *given, "us-west-2")
         assert found.endswith(fault)
 
 
