@@ -217,6 +217,7 @@ def main() -> int:
     except (ApiError, EmulatorError, SynthesisError, TerraformError) as error:
         print(error, file=sys.stderr)
         return 1
+    print()
     results = {"when": time.strftime("%Y-%m-%d"), "machine": report.machine(), "concurrency": options.concurrency,
                "bursts": [asdict(each) for each in bursts]}
     print(table(results))
@@ -239,7 +240,9 @@ def measured(counts: Mapping[str, int], concurrency: int) -> list[Burst]:
             deployment.deploy()
             for name, count in counts.items():
                 if count:
-                    bursts.append(burst(aws, SYSTEMS[name](aws, deployment.outputs), count))
+                    bursts.append(each := burst(aws, SYSTEMS[name](aws, deployment.outputs), count))
+                    print(f"{each.system}: {each.sent:,} uploads in {each.seconds:.0f} s, p95 {each.p95:.0f} s, "
+                          f"{len(each.faults)} not accounted for", flush=True)
         finally:
             shutil.rmtree(files_of(aws), ignore_errors=True)  # what synthesis and Terraform wrote
     return bursts
