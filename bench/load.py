@@ -135,10 +135,9 @@ def burst(aws: Emulator, system: System, count: int) -> Burst:
     with ThreadPoolExecutor(SENDERS) as senders:
         sending = [senders.submit(job) for job in jobs]
         wait(system, count, meter, lambda: all(each.done() for each in sending))
-    sent = [each for job in sending for each in job.result()]
-    faults = [*system.faults(sent), *dead_letters(aws)]
     emulator_cpu, functions_cpu, others = meter.used()
-    ends = system.ends()
+    sent, ends = [each for job in sending for each in job.result()], system.ends()
+    faults = [*system.faults(sent), *dead_letters(aws)]
     took = sorted(ends[each.name, each.version] - each.at for each in sent if (each.name, each.version) in ends) or [math.nan]
     return Burst(
         system.title, len(sent), max(each.at for each in sent) - began, max(ends.values(), default=math.nan) - began,
