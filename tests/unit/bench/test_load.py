@@ -1,6 +1,8 @@
 """The audit of a burst finds what is lost, doubled, altered or left over, and the page tells what was measured (C13)."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +159,19 @@ def test_each_record_is_there_once():
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the figures are Linux's")
+def test_cpu_time_is_counted_by_process_group(monkeypatch):
+    """A worker that ends counts with what it had used when it was last seen."""
+    assert os.getpid() in load.group_cpu(os.getpgrp())
+    assert os.getpid() not in load.group_cpu(-1)
+    seen = iter([{1: 10.0, 2: 4.0}, {1: 11.0, 2: 5.0, 3: 0.5}, {1: 12.0, 3: 0.75}])
+    monkeypatch.setattr(load, "group_cpu", lambda group: next(seen))
+    meter = load.Meter(1)
+    meter.look()
+    emulator, functions, others = meter.used()
+    assert (emulator, functions) == (2.0, 1.75) and others >= 0
 
 
 def test_percentiles_are_values_that_were_seen():
