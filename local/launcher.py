@@ -554,7 +554,19 @@ def throttled_events_wait(original, function: dict, event) -> dict:
     while result.get("throttle") and _event_waits.get() and function.get("concurrency") != 0:
         time.sleep(random.uniform(0, pause))
         pause, result = min(2 * pause, _LONGEST_WAIT_SECONDS), original(function, event)
+    if result.get("error") and not result.get("throttle") and _event_waits.get():
+        name = (function.get("config") or function).get("FunctionName", "unknown")
+        lambda_svc._emit_lambda_metrics(name, duration_ms=0.0, error=True, throttle=False)
     return result
+
+
+def throttles_are_no_errors(original, function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+    """AWS counts a throttled invocation as a throttle and as nothing else (Lambda Developer Guide, "Types of metrics for Lambda
+    functions"). MiniStack counts it twice if its caller waits, the second time as an error too; a failed event it never counts,
+    which `throttled_events_wait` does.
+    """
+    if not (error and throttle):
+        original(function_name, duration_ms=duration_ms, error=error, throttle=throttle)
 
 
 _mapping: contextvars.ContextVar[dict | None] = contextvars.ContextVar("mapping whose batch is at hand", default=None)
@@ -1405,6 +1417,7 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_execute_function", failed_stream_batches_come_in_parts),
     (lambda_svc, "_execute_function", throttled_events_wait),
     (lambda_svc, "invoke_async_with_retry", asynchronous_events_can_wait),
+    (lambda_svc, "_emit_lambda_metrics", throttles_are_no_errors),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),

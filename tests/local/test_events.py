@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -68,6 +69,28 @@ def test_events_wait_for_free_concurrency(make, aws):
         return seen == set("0123")
 
     make.poll(all_seen, 60)
+
+
+def test_throttles_are_no_errors(make, aws):
+    """E10: Lambda's metrics tell one from the other, for callers that wait and for events."""
+    client = aws.client("lambda")
+    function = make.function("def handler(event, context):\n    raise ValueError\n")
+
+    def metrics() -> list[float]:
+        name, now = function.rpartition(":")[2], datetime.now(UTC)
+        return [sum(point["Sum"] for point in aws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda", MetricName=metric, Dimensions=[{"Name": "FunctionName", "Value": name}], Period=3600,
+            StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1), Statistics=["Sum"])["Datapoints"])
+            for metric in ("Throttles", "Errors")]
+
+    client.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    client.invoke(FunctionName=function)
+    client.invoke(FunctionName=function, InvocationType="Event")
+    make.poll(lambda: metrics() == [0, 2])
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.invoke(FunctionName=function)
+    assert metrics()[0] >= 1 and metrics()[1] == 2
 
 
 def test_s3_events_start_a_machine(make, aws):
