@@ -16,7 +16,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test lint synth plan bench clean
+.PHONY: help local local-up local-down test test-load lint synth plan bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
 	@$(python) -m pytest -n 3
+
+test-load: prerequisites .venv/ready ## bursts of small files through every system: is each accounted for?
+	@$(python) -m bench.load
 
 lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks
