@@ -36,7 +36,7 @@ SYSTEMS = {
     "metadata": "Metadata pipeline",
     "pets": "Pet detector",
     "us_east_1": "Regional ingestion, us-east-1",
-    "table": "Regional ingestion, us-east-1",
+    "records": "Regional ingestion, us-east-1",
     "us_west_2": "Regional ingestion, us-west-2",
     "": "State backend",
 }
@@ -137,8 +137,8 @@ class Role:
         return [iam_evaluator.parse_policy_document({"Statement": list(self.policy)})]
 
     def may(self, action: str, arn: str) -> bool:
-        """Whether its own policies allow the action; no resource's policy here adds anything for a role (``doors``)."""
-        request = question(f"arn:aws:iam::{ACCOUNT}:role/{self.name}", "AssumedRole", action, arn)
+        """Whether its own policies allow the action; no resource's policy here allows a role anything."""
+        request = question(f"arn:aws:iam::{ACCOUNT}:role/{self.name}", "AssumedRole", action, arn, {})
         return iam_evaluator.evaluate(request, self._parsed).decision == "Allow"
 
     def pairs(self) -> Iterator[tuple[str, str]]:
@@ -153,19 +153,21 @@ class Door:
     arn: str
     policy: tuple[Mapping[str, Any], ...]
 
-    def answer(self, principal: str, action: str, arn: str, *, tls: bool = True, **facts: str) -> str:
-        """``Allow``, ``Deny`` or ``ImplicitDeny`` for a service (``s3.amazonaws.com``) or an ARN. ``facts`` are what the service
-        says of whom it acts for: ``sourcearn``, ``sourceaccount``."""
+    def answer(self, principal: str, action: str, arn: str, facts: Mapping[str, str], *, tls: bool = True) -> str:
+        """``Allow``, ``Deny`` or ``ImplicitDeny`` for a service (``s3.amazonaws.com``) or an ARN. ``facts`` are what conditions
+        ask for, such as ``aws:SourceArn``."""
         service = principal if principal.endswith(".amazonaws.com") else None
-        told = {f"aws:{name}": value for name, value in facts.items()}
-        request = question(principal, "Service" if service else "AssumedRole", action, arn, tls=tls, **told)
+        request = question(principal, "Service" if service else "AssumedRole", action, arn, facts, tls=tls)
         return iam_evaluator.evaluate_resource_policy({"Statement": list(self.policy)}, request, service=service).decision
 
 
-def question(principal: str, kind: str, action: str, arn: str, *, tls: bool = True, **facts: str) -> iam_evaluator.EvalContext:
+def question(
+    principal: str, kind: str, action: str, arn: str, facts: Mapping[str, str], *, tls: bool = True
+) -> iam_evaluator.EvalContext:
     return iam_evaluator.EvalContext(
         principal_arn=principal, principal_type=kind, principal_account=ACCOUNT, action=action, resource_arn=arn,
-        region="us-east-1", source_ip="192.0.2.1", secure_transport=tls, service_context=facts,
+        region="us-east-1", source_ip="192.0.2.1", secure_transport=tls,
+        service_context={name.lower(): value for name, value in facts.items()},
     )  # fmt: skip
 
 

@@ -247,12 +247,6 @@ def indexed(world: World, key: str) -> tuple[bool, str]:
     return status == "SUCCEEDED", failed
 
 
-@proves("metadata-pipeline", "s3:ListBucket bucket")
-def miss_metadata(world: World) -> str:
-    _, failed = world.run("metadata-pipeline", created(world.metadata.bucket, f"{uuid.uuid4()}/metadata.json", "0" * 32, 1))
-    return unless("NoSuch" in failed, failed)
-
-
 @proves("metadata-pipeline", "dynamodb:PutItem table/metadata-processing-failures")
 def record_bad_metadata(world: World) -> str:
     key = f"{uuid.uuid4()}/metadata.json"
@@ -341,19 +335,9 @@ def take_out_of_input(world: World) -> str:
         "dynamodb:GetItem table/serverlessapp-DetectionLogs", "dynamodb:PutItem table/serverlessapp-DetectionLogs",
         "dynamodb:UpdateItem table/serverlessapp-DetectionLogs")
 def analyse(world: World) -> str:
-    answer, said = world.call("serverlessapp-image-processor", analysis(world.image()))
+    given = {"action": "analyse", "object": world.image(), "time": NOW, "execution": str(uuid.uuid4())}
+    answer, said = world.call("serverlessapp-image-processor", given)
     return unless(answer is not None and answer["outcome"] == "analysed", said)
-
-
-def analysis(image: Mapping[str, str]) -> dict:
-    return {"action": "analyse", "object": image, "time": NOW, "execution": str(uuid.uuid4())}
-
-
-@proves("serverlessapp-image-processor", "s3:ListBucket bucket")
-def miss_image(world: World) -> str:
-    image = {"bucket": world.pets.bucket, "key": f"input/{uuid.uuid4()}.png", "version_id": "0" * 32}
-    answer, said = world.call("serverlessapp-image-processor", analysis(image))
-    return unless(answer is not None and answer.get("code") == "gone", said)
 
 
 @proves("serverlessapp-notification-service", "sns:Publish serverlessapp-pet-alerts", *ANNOUNCE)
