@@ -3,8 +3,8 @@
     python -m checks.matrix            whether the matrix in docs/security.md is that of the stacks; exit code 1 if not
     python -m checks.matrix --write    write it there
 
-The policies are those of the synthesised stacks of ``prod`` with every switch on; references become ARNs of an example account. They
-are evaluated by the embedded AWS's own evaluator, with which the local run enforces them.
+The policies are those of the synthesised stacks of ``prod`` with every switch on; references become ARNs of an example account.
+They are evaluated by the embedded AWS's own evaluator, with which the local run enforces them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ SENSITIVE = {
     "s3 bucket": ("DeleteBucket", "ListBucket", "ListBucketVersions", "PutBucketPolicy", "PutBucketPublicAccessBlock",
                   "PutBucketVersioning", "PutLifecycleConfiguration"),
     "s3 object": ("DeleteObject", "DeleteObjectVersion", "GetObject", "GetObjectVersion", "PutObject", "PutObjectAcl"),
-    "dynamodb": ("BatchWriteItem", "DeleteItem", "DeleteTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem", "UpdateTable"),
+    "dynamodb": ("BatchWriteItem", "DeleteItem", "DeleteTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem",
+                 "UpdateTable"),
     "sqs": ("DeleteMessage", "PurgeQueue", "ReceiveMessage", "SendMessage", "SetQueueAttributes"),
     "sns": ("DeleteTopic", "Publish", "SetTopicAttributes", "Subscribe"),
     "kms": ("CreateGrant", "Decrypt", "GenerateDataKey", "PutKeyPolicy", "ScheduleKeyDeletion"),
@@ -94,8 +95,9 @@ ELSEWHERE = (
 """Of the same account, but of no system of ours."""
 
 BUNDLES = {
-    "log delivery": ("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
-                     "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"),
+    "log delivery": ("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:GetLogDelivery",
+                     "logs:DescribeResourcePolicies", "logs:ListLogDeliveries", "logs:PutResourcePolicy",
+                     "logs:UpdateLogDelivery"),
     "traces": ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
     "sampling": ("xray:GetSamplingRules", "xray:GetSamplingTargets"),
     "network interfaces": ("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
@@ -175,53 +177,48 @@ class Policies:
     """The roles and resources of some synthesised stacks, which are given as Terraform's JSON by their name."""
 
     def __init__(self, stacks: Mapping[str, Mapping[str, Any]]) -> None:
-        self._known: dict[str, str] = {}  # ARNs by Terraform's address
-        self._found: dict[str, Resource] = {}  # by ARN
-        self._stacks = [json.loads(_in_example(json.dumps(stack))) for stack in stacks.values()]
-        for stack in self._stacks:
+        self._found: dict[str, Resource] = {arn: Resource(arn, _shown(arn), "elsewhere") for arn in ELSEWHERE}
+        self._arns: dict[str, str] = {}  # by Terraform's address
+        known = [json.loads(_in_example(json.dumps(stack))) for stack in stacks.values()]
+        for stack in known:
             self._note_resources(stack)
-        self._stacks = [json.loads(self._resolved(json.dumps(stack))) for stack in self._stacks]
-        self.roles = sorted((role for stack in self._stacks for role in _roles(stack)), key=lambda role: (role.system, role.name))
-        self.doors = [door for stack in self._stacks for door in self._doors(stack)]
-        self.resources = sorted({**self._found, **self._named_in_policies()}.values(), key=lambda each: (each.system, each.shown))
-        allowed = {(self._resource(arn).kind, action) for role in self.roles for action, arn in role.pairs()}
-        sensitive = {(kind, f"{kind.partition(' ')[0]}:{name}") for kind, names in SENSITIVE.items() for name in names}
-        self._asked = {
-            kind: sorted(action for of, action in allowed | sensitive | {("iam", "sts:AssumeRole")} if of == kind)
-            for kind in {"*", *SENSITIVE}
-        }
-        self.sensitive = {action for _, action in sensitive}
+        resolved = [json.loads(self._resolved(json.dumps(stack))) for stack in known]
+        roles = (role for stack in resolved for role in _roles(stack))
+        self.roles = sorted(roles, key=lambda role: (role.system, role.name))
+        self.doors = [door for stack in resolved for door in self._doors(stack)]
+
+        pairs = [(action, self._named(pattern)) for role in self.roles for action, pattern in role.pairs()]
+        resources = self._found | {resource.arn: resource for _, resource in pairs}
+        self.resources = sorted(resources.values(), key=lambda each: (each.system, each.shown))
+        allowed = {(resource.kind, action) for action, resource in pairs}
+        wanted = {(kind, f"{kind.partition(' ')[0]}:{name}") for kind, names in SENSITIVE.items() for name in names}
+        wanted.add(("iam", "sts:AssumeRole"))
+        self.sensitive = {action for _, action in wanted}
+        self._asked = {kind: sorted(action for of, action in allowed | wanted if of == kind) for kind in {"*", *SENSITIVE}}
 
     def asked(self, resource: Resource) -> Sequence[str]:
         """The actions that a role is asked about on this resource."""
         return self._asked[resource.kind]
 
     def _note_resources(self, stack: Mapping[str, Any]) -> None:
+        """Every resource of NAMED; of a bucket also a key that no policy names, of a state machine an execution."""
         regions = {f"aws.{each['alias']}" if "alias" in each else None: each["region"] for each in stack["provider"]["aws"]}
         for kind, (service, before, attribute) in NAMED.items():
             for id_, body in stack["resource"].get(kind, {}).items():
-                plain = id_.rpartition("_")[0]
-                region = regions[body.get("provider")]
-                name = before + (body[attribute] if attribute else plain) + (":x" if service == "logs" else "")
-                arn = _arn(service, region, name)
-                self._known[f"{kind}.{id_}"] = arn
-                for each in [region, *(replica["region_name"] for replica in body.get("replica", []))]:
-                    at = _arn(service, each, name)
-                    system = _system(plain) if each == region else SYSTEMS[each.replace("-", "_")]
-                    self._found[at] = Resource(at, _shown(at), system)
-                    if service == "s3":
-                        self._found[f"{at}/elsewhere"] = Resource(f"{at}/elsewhere", f"{_shown(at)}/elsewhere", system)
-                    if service == "states":
-                        run = at.replace(":stateMachine:", ":execution:") + ":x"
-                        self._found[run] = Resource(run, _shown(run[:-1] + "*"), system)
-        for arn in ELSEWHERE:
-            self._found[arn] = Resource(arn, _shown(arn), "elsewhere")
+                without_hash = id_.rpartition("_")[0]
+                name = before + (body[attribute] if attribute else without_hash) + (":x" if service == "logs" else "")
+                system, region = _system(id_), regions[body.get("provider")]
+                arn = self._arns[f"{kind}.{id_}"] = _arn(service, region, name)
+                found = {arn: system}
+                for replica in body.get("replica", []):
+                    found[_arn(service, replica["region_name"], name)] = _system(replica["region_name"].replace("-", "_"))
+                if service == "s3":
+                    found[f"{arn}/elsewhere"] = system
+                if service == "states":
+                    found[arn.replace(":stateMachine:", ":execution:") + ":x"] = system
+                self._found |= {arn: Resource(arn, _shown(arn), system) for arn, system in found.items()}
 
-    def _named_in_policies(self) -> dict[str, Resource]:
-        named = (self._resource(pattern) for role in self.roles for _, pattern in role.pairs())
-        return {each.arn: each for each in named}
-
-    def _resource(self, pattern: str) -> Resource:
+    def _named(self, pattern: str) -> Resource:
         """What a policy's resource stands for: an example of it, of the system whose resource it is part of."""
         if pattern == "*":
             return Resource("*", "*", "elsewhere")
@@ -231,24 +228,23 @@ class Policies:
         return Resource(arn, _shown(pattern), wholes[max(owners, key=len)] if owners else "elsewhere")
 
     def _resolved(self, text: str) -> str:
-        """``${type.id.arn}`` as the ARN of that resource."""
-        def arn(match: re.Match[str]) -> str:
-            return self._known.get(match[1], match[0]) if match[2] in ("arn", "id", "bucket", "name", "function_name") else match[0]
-
-        return re.sub(r"\$\{(\w+\.\w+)\.(\w+)\}", arn, text)
+        """With the ARN of a resource in the place of each reference to it; whatever attribute is meant, the resource is."""
+        return re.sub(r"\$\{(\w+\.\w+)\.\w+\}", lambda reference: self._arns.get(reference[1], reference[0]), text)
 
     def _doors(self, stack: Mapping[str, Any]) -> Iterator[Door]:
-        documents = stack["data"].get("aws_iam_policy_document", {})
-        for kind, of in (("aws_s3_bucket_policy", "bucket"), ("aws_sqs_queue_policy", "queue_url"), ("aws_sns_topic_policy", "arn")):
-            for body in stack["resource"].get(kind, {}).values():
-                reference = re.sub(r"^\$\{(\w+\.\w+)\..*$", lambda match: self._known[match[1]], body[of])
-                yield Door(reference, _statements(documents, body["policy"]))
-        for id_, body in stack["resource"].get("aws_kms_key", {}).items():
-            yield Door(self._known[f"aws_kms_key.{id_}"], _statements(documents, body["policy"]))
-        for body in stack["resource"].get("aws_lambda_permission", {}).values():
-            condition = {"ArnLike": {"aws:SourceArn": body["source_arn"]}, "StringEquals": {"aws:SourceAccount": body["source_account"]}}
-            statement = {"Effect": "Allow", "Principal": {"Service": body["principal"]}, "Action": [body["action"]],
-                         "Resource": [body["function_name"]], "Condition": condition}  # fmt: skip
+        documents, resources = stack["data"].get("aws_iam_policy_document", {}), stack["resource"]
+        attached = {"aws_s3_bucket_policy": "bucket", "aws_sqs_queue_policy": "queue_url", "aws_sns_topic_policy": "arn"}
+        for kind, attribute in attached.items():
+            for body in resources.get(kind, {}).values():
+                yield Door(body[attribute], _statements(documents, body["policy"]))
+        for id_, body in resources.get("aws_kms_key", {}).items():
+            yield Door(self._arns[f"aws_kms_key.{id_}"], _statements(documents, body["policy"]))
+        for body in resources.get("aws_lambda_permission", {}).values():
+            sources = {"aws:SourceArn": body["source_arn"], "aws:SourceAccount": body["source_account"]}
+            statement = {
+                "Effect": "Allow", "Principal": {"Service": [body["principal"]]}, "Action": [body["action"]],
+                "Resource": [body["function_name"]], "Condition": {"StringLike": sources},
+            }  # fmt: skip
             yield Door(body["function_name"], (statement,))
 
 
@@ -371,7 +367,8 @@ def synthesised() -> dict[str, Any]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with tempfile.TemporaryDirectory() as folder:
         environment = {**kept, **SWITCHES, "CDKTF_OUTDIR": folder, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"}
-        subprocess.run([sys.executable, str(ROOT / "main.py")], check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(ROOT / "main.py")]
+        subprocess.run(command, check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
         paths = sorted(Path(folder).glob("stacks/*/cdk.tf.json"))
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 

@@ -13,9 +13,8 @@ from tests.permissions.rights import Deployed, unproved
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory):
     """The embedded AWS; retries of state machines wait a hundredth of their time."""
-    with Emulator(folder=tmp_path_factory.mktemp("aws")) as emulator:
-        with quick_waits(emulator):
-            yield emulator
+    with Emulator(folder=tmp_path_factory.mktemp("aws")) as emulator, quick_waits(emulator):
+        yield emulator
 
 
 @pytest.fixture(scope="session")

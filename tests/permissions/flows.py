@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote_plus
 
 from lambdas.pets import contract as pet_contract
 from local.deployment import LOCAL_SETTINGS
@@ -24,7 +23,7 @@ from local.ingestion import Ingestion
 from local.metadata import Metadata
 from local.pets import Pets
 from settings import INGESTION_REGIONS
-from tests.local.etl.files import HEADER, large, rows
+from tests.local.etl.files import large, rows
 from tests.local.pets.conftest import picture
 from tests.permissions.rights import Permission
 
@@ -136,7 +135,7 @@ ANNOUNCE = ("kms:Decrypt key", "kms:GenerateDataKey key")
 @proves("etl-validation", "states:StartExecution stateMachine:etl-pipeline")
 def claim(world: World) -> str:
     file = world.raw(rows(1))
-    uploaded = {"key": quote_plus(file["key"]), "versionId": file["version_id"], "sequencer": file["sequencer"], "size": file["size"]}
+    uploaded = {"key": file["key"], "versionId": file["version_id"], "sequencer": file["sequencer"], "size": file["size"]}
     _, said = world.call("etl-validation", {"Records": [{"s3": {"bucket": {"name": file["bucket"]}, "object": uploaded}}]})
     return unless("ClaimFailed" not in said, said)
 
@@ -147,7 +146,8 @@ def validate(world: World) -> str:
     return unless(answer == {"valid": True}, said)
 
 
-@proves("etl-validation", "s3:PutObject failed/*", "s3:GetObject raw/*", "s3:DeleteObject raw/*", "sns:Publish etl-failures", *ANNOUNCE)
+@proves("etl-validation", "s3:PutObject failed/*", "s3:GetObject raw/*", "s3:DeleteObject raw/*", "sns:Publish etl-failures",
+        *ANNOUNCE)
 def reject(world: World) -> str:
     file = world.raw(b"")
     given = {"action": "reject", "file": file, "reason": "it is empty", "execution_arn": world.etl.machine_arn}
@@ -263,7 +263,8 @@ def index(world: World) -> str:
     return unless(answer is not None and answer["indexed"], said)
 
 
-@proves("metadata-recovery", "dynamodb:Query table/metadata-processing-failures", "dynamodb:PutItem table/metadata-processing-failures")
+@proves("metadata-recovery", "dynamodb:Query table/metadata-processing-failures",
+        "dynamodb:PutItem table/metadata-processing-failures")
 def recover_metadata(world: World) -> str:
     status, failed = world.run("metadata-recovery", aborted(created(world.metadata.bucket, "metadata.json", "v", 1)))
     return unless(status == "SUCCEEDED", failed)
@@ -377,7 +378,8 @@ def ingestion_in(region: str) -> None:
     @proves(f"serverless-data-processor-{region}", "s3:GetObjectVersion *", "dynamodb:GetItem table/serverless-processed-data",
             "dynamodb:PutItem table/serverless-processed-data")
     def store(world: World) -> str:
-        file = world.ingestion.upload(region, f"{uuid.uuid4()}.json", json.dumps({"recordId": str(uuid.uuid4()), "timestamp": NOW}).encode())
+        record = {"recordId": str(uuid.uuid4()), "timestamp": NOW}
+        file = world.ingestion.upload(region, f"{uuid.uuid4()}.json", json.dumps(record).encode())
         answer, said = world.call("serverless-data-processor", world.ingestion.event(file), region)
         return unless(answer is not None and answer["files"][0]["recordsStored"] == 1, said)
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from checks.matrix import ACCOUNT, Policies, in_document, matrix
+from checks.matrix import ACCOUNT, DOCUMENT, Policies, in_document, matrix
 from tests.permissions.flows import FLOWS
 from tests.permissions.rights import Permission, unproved
 
@@ -123,6 +123,17 @@ def test_every_permission_is_proved_necessary_or_listed(permissions):
     places = {permission: (permission in proved) + len(found) for permission, found in entries.items()}
     assert sorted(str(permission) for permission, number in places.items() if number != 1) == []
     assert sorted(map(str, set(proved) - permissions)) == []
+
+
+def test_document_tells_the_figures(permissions):
+    """C8: those of docs/security.md."""
+    aws, asked_for = (
+        sum(any(entry.covers(permission) for entry in unproved() if entry.asked_for is kind) for permission in permissions)
+        for kind in (False, True)
+    )
+    proved, document = sum(len(flow.proves) for flow in FLOWS), DOCUMENT.read_text(encoding="utf-8")
+    assert f"Of {len(permissions)} permissions, {proved} are proved so, by {len(FLOWS)} flows; {aws} are enforced" in document
+    assert f"; {asked_for} are there because a requirement names them" in document
 
 
 def test_no_entry_is_left_over(permissions):
