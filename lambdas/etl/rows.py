@@ -30,7 +30,7 @@ LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
 
 _PIECE_BYTES = 64 << 10  # what the fast lanes see at once
 _LEAST_COLUMN_BYTES = 2 << 10  # what the column lane sees at once, at least: each time, it costs as much as some ten rows
-_GROUPS = 16  # of the column lane's expression, with what is between its matches
+_GROUPS = 15  # of the column lane's expression, with what is between its matches
 _SHOWN_CHARACTERS = 40  # of a value, in a reason
 
 # Fields as the fast lanes take them: nothing in them that is for the careful lane. Possessive (``*+``), so that a
@@ -176,23 +176,31 @@ class Conversion:
         columns, rest = lanes.columns(data[start:stop])
         if not columns[0]:
             return start
-        before, between, after, ends = columns[0], columns[5], columns[10], columns[11]
+        before, between, after = columns[0], columns[5], columns[10]
         first, failed_first = lanes.convert_first(columns[1:5])
         second, failed_second = lanes.convert_second(columns[6:10])
-        converted = [before, *first, between, *second, after, [self._line_end] * len(ends)]
+        converted = [before, *first, between, *second, self._end_lines(after)]
         failed, position, done = sorted({*failed_first, *failed_second}), start, 0
         for row in failed:
             position, done = position + sum(len(b"".join(column[done:row])) for column in columns), row
             self._convert_carefully(data, origin, position, output, last=True)
         for row, column in product(failed, converted):
             column[row] = b""
-        parts = [b""] * (len(converted) * len(ends))
+        parts = [b""] * (len(converted) * len(before))
         for index, column in enumerate(converted):
             parts[index :: len(converted)] = column
         lines = b"".join(parts)
         output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
-        self.rows_written += len(ends) - len(failed)
+        self.rows_written += len(before) - len(failed)
         return stop - rest
+
+    def _end_lines(self, after: list[bytes]) -> list[bytes]:
+        """What is after the last value of each record, with the header's line end, and no empty lines behind it."""
+        text = b"".join(after)
+        lines, with_cr = len(after), len(after) * (len(self._line_end) - 1)
+        if text.count(b"\n") == lines and text.count(b"\r\n") == with_cr:  # as nearly always
+            return after
+        return [each.rstrip(b"\r\n") + self._line_end for each in after]
 
     def _convert_carefully(self, data: bytes, origin: int, start: int, output: list[bytes], *, last: bool) -> int:
         """Convert or reject the record that starts here. Returns where the next one starts, or ``start`` if ``data`` ends before
@@ -280,36 +288,35 @@ class _FastLanes:
             kinds = (form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names)
             return b"".join(b"(?:%b){%d}+" % (kind, len([*alike])) for kind, alike in groupby(kinds))
 
-        def line(text: bytes, value: dict[str, bytes], other: bytes, end: bytes) -> bytes:
-            """``text`` groups what it holds; ``value`` is an amount or a timestamp, ``other`` a field that nothing is required
-            of."""
+        def line(text: bytes, value: dict[str, bytes], other: bytes, last: bytes) -> bytes:
+            """``text`` groups what it holds, and ``last`` what is after the second value; ``value`` is an amount or a timestamp,
+            ``other`` a field that nothing is required of."""
             return b"".join((
                 text % fields(columns[:first], other, b"%b,"),
                 value[columns[first]],
                 text % (fields(columns[first + 1 : second], other, b",%b") + b","),
                 value[columns[second]],
-                text % fields(columns[second + 1 :], other, b",%b"),
-                end,
+                last % fields(columns[second + 1 :], other, b",%b"),
             ))
 
         canonical = {"amount": field(values.CANONICAL_AMOUNT), "timestamp": field(values.CANONICAL_TIMESTAMP)}
-        canonical_line = line(b"%b", canonical, field(_PLAIN), header.line_end)
+        canonical_line = line(b"%b", canonical, field(_PLAIN), b"%b" + header.line_end)
         # Not `(?:…)*+`: before 3.11.5, Python took a part of the line that ends such a repetition for a line (gh-106052).
         self.canonical: Callable[[bytes, int, int], Any] = re.compile(rb"(?:\r?\n)*((?:%b)*)" % canonical_line).match
         """Empty lines, and canonical ones, which it groups."""
         parts = {"amount": values.AMOUNT_PARTS, "timestamp": values.TIMESTAMP_PARTS}
         any_field = field(_PLAIN) if quoted else rb'(?:%b(?!")|%b)' % (_PLAIN, _DULY_QUOTED)
-        record = line(b"(%b)", parts, any_field, rb"(\r?\n(?:\r?\n)*+)")
+        record = line(b"(%b)", parts, any_field, rb"(%b\r?\n(?:\r?\n)*+)")
         self._split = re.compile(rb"%b|((?s:.+))" % record).split
 
     def columns(self, data: bytes) -> tuple[list[list[bytes]], int]:
-        """The sound records that ``data`` begins with, in 12 columns: what is before the first value, its four parts, what is
-        between, the second's parts, what is after, the line end with empty lines behind it. And how many bytes are left."""
-        parts = self._split(data)  # all groups of all records, flat: a record takes 16, with what is between matches: nothing
+        """The sound records that ``data`` begins with, in 11 columns: what is before the first value, its four parts, what is
+        between, the second's parts, what is after with line end and empty lines. And how many bytes are left."""
+        parts = self._split(data)  # all groups of all records, flat: a record takes 15, with what is between matches: nothing
         rest = parts[-2]
         if rest is not None:
             del parts[-_GROUPS:]
-        return [parts[group::_GROUPS] for group in (1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14)], len(rest or b"")
+        return [parts[group::_GROUPS] for group in (1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13)], len(rest or b"")
 
 
 def _converter(header: Header) -> Callable[[list[bytes]], str | None]:

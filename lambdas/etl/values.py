@@ -150,12 +150,12 @@ TIMESTAMP_PARTS = (
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?=[0-9])|%(end)b)|"
     rb"[0-9]{2}/[0-9]{2}/[0-9]{4}(?: (?=[0-9:]{5,8}%(end)b)|%(end)b)|"
     rb"[0-9]{2}-[A-Za-z]{3}-[0-9]{4} (?=[0-9:]{8}%(end)b)|))"
-    rb"((?>(?:[01][0-9]|2[0-3]):[0-5][0-9]|))"
+    rb"((?>(?:[01][0-9]|2[0-3]):[0-5][0-9]|(?<![T ])[0-9]{9,13}+%(end)b|))"
     rb"((?>:[0-5][0-9](?:\.[0-9]{1,9}+|)|))"
     rb'((?(timestamp_quote)[^"\r\n\0]*+"|[^",\r\n\0]*+))'
 ) % {b"end": rb'(?![^",\r\n])'}
-"""Likewise of a timestamp. Groups: the day and what parts it from the time, (the opening quote again,) the minute, seconds with
-their fraction, the rest. A day that may not go on as it does, or that is of no known form, is left to the rest."""
+"""Likewise of a timestamp. Groups: the day and what parts it from the time, (the opening quote again,) the minute (or, without
+a day, the seconds since 1970), seconds with their fraction, the rest. A day that may not go on as it does, or that is of no known form, is left to the rest."""
 
 # A timestamp is a day, a minute of it, and the rest. Whole timestamps hardly repeat, but there are only 1,440 minutes, and the
 # same few thousand days come again and again: each part is looked up.
