@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,9 +196,13 @@ class Policies:
         self.sensitive = {action for _, action in wanted}
         self._asked = {kind: sorted(action for of, action in allowed | wanted if of == kind) for kind in {"*", *SENSITIVE}}
 
-    def asked(self, resource: Resource) -> Sequence[str]:
-        """The actions that a role is asked about on this resource."""
-        return self._asked[resource.kind]
+    @cached_property
+    def answers(self) -> list[tuple[Role, list[tuple[Resource, Mapping[str, bool]]]]]:
+        """Of each role, about each resource, whether it may do what is asked."""
+        return [
+            (role, [(each, {action: role.may(action, each.arn) for action in self._asked[each.kind]}) for each in self.resources])
+            for role in self.roles
+        ]
 
     def _note_resources(self, stack: Mapping[str, Any]) -> None:
         """Every resource of NAMED; of a bucket also a key that no policy names, of a state machine an execution."""
@@ -306,40 +310,37 @@ def _shown(arn: str) -> str:
 
 def matrix(policies: Policies) -> str:
     """A table for each system: every role, what it may do on which resource, and what of SENSITIVE it is refused there."""
-    parts = []
-    answers = refused = 0
-    for system in dict.fromkeys(SYSTEMS.values()):
-        lines = []
-        for role in (each for each in policies.roles if each.system == system):
-            rows, asked, denied = _rows(role, policies)
-            answers, refused = answers + asked, refused + denied
-            lines += [f"| {'' if number else f'`{role.name}`'} | {row}" for number, row in enumerate(rows)]
-            lines.append(f"| | *everything else* | – | *in all {denied:,} of {asked:,} questions* |")
-        if lines:
-            parts.append("\n".join((f"**{system}**", "", "| Role | On | May | Refused |", "|---|---|---|---|", *lines)))
+    tables: dict[str, list[str]] = {system: [] for system in SYSTEMS.values()}
+    questions = granted = 0
+    for role, about in policies.answers:
+        asked = sum(len(answers) for _, answers in about)
+        yes = sum(sum(answers.values()) for _, answers in about)
+        questions, granted = questions + asked, granted + yes
+        rows = _rows(role, about, policies.sensitive)
+        tables[role.system] += [f"| {'' if number else f'`{role.name}`'} | {row}" for number, row in enumerate(rows)]
+        tables[role.system].append(f"| | *everything else* | – | *in all {asked - yes:,} of {asked:,} questions* |")
+    bundles = (f"*{name}* is {', '.join(f'`{action}`' for action in sorted(actions))}" for name, actions in BUNDLES.items())
     summary = (
-        f"{len(policies.roles)} roles were asked about {len(policies.resources)} resources: {answers:,} questions, of which"
-        f" {answers - refused:,} are answered *yes*, and only those stand under *May*. On `*`, "
-        + "; ".join(f"*{name}* is {', '.join(f'`{action}`' for action in actions)}" for name, actions in BUNDLES.items())
-        + "."
+        f"{len(policies.roles)} roles were asked about {len(policies.resources)} resources: {questions:,} questions, of which"
+        f" {granted:,} are answered *yes*, and only those stand under *May*. On `*`, {'; '.join(bundles)}."
     )
-    return "\n\n".join((summary, *parts))
+    head = ("| Role | On | May | Refused |", "|---|---|---|---|")
+    return "\n\n".join([summary, *("\n".join((f"**{system}**", "", *head, *rows)) for system, rows in tables.items() if rows)])
 
 
-def _rows(role: Role, policies: Policies) -> tuple[list[str], int, int]:
-    """The rows of a role, and how many questions it was asked and refused. Resources with the same answers share a row."""
-    grouped: dict[tuple[str, ...], list[str]] = {}
-    asked = denied = 0
-    for resource in policies.resources:
-        answers = {action: role.may(action, resource.arn) for action in policies.asked(resource)}
-        asked, denied = asked + len(answers), denied + list(answers.values()).count(False)
-        if any(answer and (resource.arn == "*" or not role.may(action, "*")) for action, answer in answers.items()):
-            yes = _names(resource, (action for action, answer in answers.items() if answer))
-            wanted = policies.sensitive if resource.arn != "*" else ()
-            no = _names(resource, (action for action, answer in answers.items() if not answer and action in wanted))
-            grouped.setdefault((resource.kind, yes, no), []).append(resource.shown)
-    rows = [f"{', '.join(f'`{each}`' for each in shown)} | {yes} | {no or '–'} |" for (_, yes, no), shown in grouped.items()]
-    return rows, asked, denied
+def _rows(role: Role, about: Iterable[tuple[Resource, Mapping[str, bool]]], sensitive: Collection[str]) -> list[str]:
+    """What a role may, where it may anything that it may not do everywhere. Resources with the same answers share a row."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for resource, answers in about:
+        may = [action for action, yes in answers.items() if yes]
+        if resource.arn != "*" and all(role.may(action, "*") for action in may):
+            continue
+        refused = [action for action, yes in answers.items() if not yes and action in sensitive and resource.arn != "*"]
+        grouped.setdefault((resource.kind, _names(resource, may), _names(resource, refused)), []).append(resource.shown)
+    return [
+        f"{', '.join(f'`{each}`' for each in shown)} | {may} | {refused or '–'} |"
+        for (_, may, refused), shown in grouped.items() if may
+    ]  # fmt: skip
 
 
 def _names(resource: Resource, actions: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 ``tests/synth/test_permission_matrix.py`` holds that each is in exactly one of the two places, and what nobody may do.
 """
 
+import json
 import re
 import uuid
 
@@ -28,7 +29,8 @@ def test_triggers_need_nothing_that_only_aws_enforces(aws, world, deployed):
         return len(states.list_executions(stateMachineArn=f"{arn}:{machine}-{SUFFIX}")["executions"])
 
     key = f"{uuid.uuid4()}/metadata.json"
-    ingested = [world.ingestion.upload(region, f"{uuid.uuid4()}.json", b'{"recordId": "1"}') for region in INGESTION_REGIONS]
+    ingested = [world.ingestion.upload(region, f"{uuid.uuid4()}.json", json.dumps({"recordId": region}).encode())
+                for region in INGESTION_REGIONS]
     dropped = world.pets.drop("x.png", picture(Cat=99))
     world.etl.upload("x.csv", rows(1))
     assert world.metadata.wait(key, world.metadata.upload(key, b"{}")).document
