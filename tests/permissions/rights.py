@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import tomllib
@@ -114,7 +115,9 @@ class Unproved(NamedTuple):
         return any(fnmatchcase(str(permission), pattern) for pattern in self.patterns)
 
 
+@functools.cache
 def unproved() -> list[Unproved]:
+    """All of them."""
     told = tomllib.loads(Path(__file__).with_name("unproved.toml").read_text(encoding="utf-8"))
     return [
         Unproved(tuple(each["permissions"]), each["fails"], each["source"], kind == "asked_for")
