@@ -229,6 +229,49 @@ def recover_file(world: World) -> str:
     return unless(status == "SUCCEEDED" and failed == "[]", failed)
 
 
+# --- ETL: sweep ------------------------------------------------------------------------------------------------------
+
+
+def swept(world: World) -> str:
+    """The sweep looks at what is older than the last whole second."""
+    time.sleep(1)
+    answer, said = world.call("etl-sweep", {"older_than_seconds": 0})
+    return unless(answer is not None, said)
+
+
+def stuck(world: World, **more: str) -> None:
+    """A record in PROCESSING whose execution nobody knows."""
+    record = {"file_name": f"{uuid.uuid4()}.csv", "process_start_time": "2026-01-31T23:59:59.000000Z", "status": "PROCESSING",
+              "version_id": "v", "execution_arn": execution("etl-pipeline", world), **more}
+    world.aws.client("dynamodb").put_item(TableName=world.etl.table, Item={name: {"S": text} for name, text in record.items()})
+
+
+def execution(machine: str, world: World) -> str:
+    """The ARN of an execution that never was."""
+    machines = world.etl.machine_arn.rpartition(":")[0]
+    return f"{machines.replace(':stateMachine', ':execution')}:{machine}-{SUFFIX}:{uuid.uuid4()}"
+
+
+@proves("etl-sweep", "s3:ListBucket bucket", "s3:GetObject raw/*", "dynamodb:Query table/etl-file-metadata",
+        "states:StartExecution stateMachine:etl-pipeline")
+def sweep_objects(world: World) -> str:
+    world.raw(rows(1))
+    return swept(world)
+
+
+@proves("etl-sweep", "dynamodb:Query table/etl-file-metadata/index/status-index",
+        "states:StartExecution stateMachine:etl-recovery", "states:DescribeExecution execution:etl-pipeline:*")
+def sweep_records(world: World) -> str:
+    stuck(world)
+    return swept(world)
+
+
+@proves("etl-sweep", "states:DescribeExecution execution:etl-recovery:*")
+def sweep_recoveries(world: World) -> str:
+    stuck(world, recovered_by=execution("etl-recovery", world))
+    return swept(world)
+
+
 # --- metadata --------------------------------------------------------------------------------------------------------
 
 
