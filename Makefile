@@ -16,10 +16,10 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test test-load lint synth plan bench clean
+.PHONY: help local local-up local-down test test-load lint synth plan bench clean test-permissions
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 local: prerequisites .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
 	@$(python) -m local run
@@ -36,6 +36,9 @@ test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all t
 
 test-load: prerequisites .venv/ready ## bursts of small files through every system: is each accounted for?
 	@$(python) -m bench.load
+
+test-permissions: prerequisites .venv/ready ## that every permission is needed: each one is taken away and missed
+	@$(python) -m pytest tests/permissions
 
 lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks
