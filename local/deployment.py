@@ -170,7 +170,7 @@ class Deployment:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def each_of(stacks: Sequence[str], work: Callable[[str, Progress], None], progress: Progress) -> None:
+def each_of(stacks: Sequence[str], work: Callable[[str, Progress], object], progress: Progress) -> None:
     """Do the work for all stacks side by side; `progress` is told of each, with the sums of all. Raises what the first of them
     raised, once all have come to an end.
     """
