@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIPENV_VERSION := 2026.10.3
 STACK ?= tap
+SEED ?= 1
+FILES ?= 300
+RATE ?= 1
 
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
@@ -33,6 +36,9 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
 	@$(python) -m pytest -n 3
+
+test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
+	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
 
 test-load: prerequisites .venv/ready ## bursts of small files through every system: is each accounted for?
 	@$(python) -m bench.load

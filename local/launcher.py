@@ -75,6 +75,7 @@ from ministack.services import (
     sts,
 )
 
+from local import faults
 from local.rekognition import PREFIX, Rekognition
 from local.search import Engine, wanted
 
@@ -1392,6 +1393,7 @@ def resets_forget_all(original) -> None:
     for kept in (_saved_queries, _lifecycle_policies, _to_throttle, _held, _holding):
         kept.clear()
     _rekognition.forget()
+    faults.forget()
 
 
 SHIMS = (  # outermost last, where one function carries several
@@ -1455,6 +1457,13 @@ SHIMS = (  # outermost last, where one function carries several
     (dynamodb, "_put_item", writes_are_throttled_on_demand),
     (dynamodb, "_replicate_write", replication_waits_on_demand),
     (app, "_handle_admin_config_request", tests_may_disturb_tables),
+    (stepfunctions, "_add_event", faults.executions_are_aborted),
+    (s3, "_deliver_event_to_lambda", faults.notifications_go_astray),
+    (eventbridge, "_invoke_target", faults.targets_are_missed),
+    (opensearchserverless, "_proxy", faults.searches_go_wrong),
+    (H11Protocol, "_send_h11_event", faults.answers_get_lost),
+    (app, "_dispatch_service_request", faults.calls_go_wrong),
+    (app, "_handle_admin_config_request", faults.faults_are_switched),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
 )
@@ -1466,7 +1475,7 @@ def install() -> None:
         raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
                          f"Remedy: pip install ministack=={MINISTACK_VERSION}")
     serve_rekognition()
-    for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost):
+    for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost, faults.workers_tell_their_process):
         lambda_runtime._PYTHON_WORKER_SCRIPT = edit(lambda_runtime._PYTHON_WORKER_SCRIPT)
     for owner, name, shim in SHIMS:
         original = getattr(owner, name, None)
