@@ -29,6 +29,6 @@ def outputs(aws):
 
 
 def pytest_generate_tests(metafunc):
-    """One test a seed: FAULTS_SEED="1 2 3"."""
+    """One test a seed: FAULTS_SEED="1 2 3". Each once: its files have names of its own."""
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", [int(seed) for seed in os.environ.get("FAULTS_SEED", "1").split()])
+        metafunc.parametrize("seed", list(dict.fromkeys(int(seed) for seed in os.environ.get("FAULTS_SEED", "1").split())))
