@@ -32,7 +32,7 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
-	@$(python) -m pytest
+	@$(python) -m pytest -n 3
 
 lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks

@@ -168,7 +168,7 @@ def test_reject(aws, name):
         assert "Replay" not in message["Message"]  # a command that can be read otherwise than it runs is not offered
         return
     command = message["Message"].split("Replay:    ")[1]
-    assert shlex.split(command) == ["aws", "s3", "cp", f"s3://{BUCKET}/failed/{name}", f"s3://{BUCKET}/raw/{name}"]
+    assert shlex.split(command) == ["python", "-m", "ops", "replay", "files", f"failed/{name}", "--suffix", "dev"]
 
 
 def test_announcements_are_bounded(aws):
