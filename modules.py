@@ -808,6 +808,10 @@ class Bucket(Construct):
         """Hide the current version behind a delete marker, if it is still the one seen. No version can be deleted."""
         role.allow("RemoveIfCurrent" + _sid(keys), ["s3:DeleteObject", "s3:GetObject"], [f"{self.arn}/{keys}"])
 
+    def grant_look(self, role: Role, keys: str) -> None:
+        """See what the current version is. S3 has no narrower action than reading it."""
+        role.allow("Look" + _sid(keys), ["s3:GetObject"], [f"{self.arn}/{keys}"])
+
     def grant_read(self, role: Role, keys: str) -> None:
         """Read current and old versions."""
         role.allow("Read" + _sid(keys), ["s3:GetObject", "s3:GetObjectVersion"], [f"{self.arn}/{keys}"])
@@ -1459,6 +1463,11 @@ class StateMachine(Construct):
 
     def grant_start(self, role: Role) -> None:
         role.allow("Start" + _sid(self.node.id), ["states:StartExecution"], [self.arn])
+
+    def grant_describe(self, role: Role) -> None:
+        """See how executions of the machine ended."""
+        executions = self.arn.replace(":stateMachine:", ":execution:")
+        role.allow("Describe" + _sid(self.node.id), ["states:DescribeExecution"], [f"{executions}:*"])
 
     def grant_own_map_runs(self) -> None:
         """What a Distributed Map takes: its items are executions of the machine itself (Step Functions developer guide,

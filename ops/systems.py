@@ -136,10 +136,11 @@ class _Builder:
     def etl(self, settings: TapSettings, aws: Aws) -> System:
         bucket = settings.etl_bucket_name or f"{settings.name('etl-pipeline', 50)}-{self._account}"
         pipeline, recovery = "etl-pipeline", "etl-recovery"
-        functions = ("etl-validation", "etl-transformation")
+        functions = ("etl-validation", "etl-transformation", "etl-sweep")
         return self._system("etl", settings, aws, bucket, "etl-file-metadata", pipeline, recovery, functions, [
             ("etl-validation-dlq", "etl-validation", "invoke", _of_bucket(bucket, etl.RAW)),
             ("etl-transformation-dlq", "", BY_HAND, _nothing),
+            ("etl-sweep-dlq", "", LATE_BEAT, _nothing),
             ("etl-not-succeeded-dlq", recovery, "start", self._not_succeeded(settings, aws, pipeline)),
         ])
 
@@ -214,6 +215,7 @@ class _Builder:
 
 BY_HAND = "nobody invokes that function so: somebody did by hand; read it, then delete it"
 
+LATE_BEAT = "it is a beat of a schedule, and the next one came 15 minutes later: mend what the sweep fails of, then delete it"
 IN_THE_STREAM = "it names a place in the stream: correct the code, then read the item from the table (docs/runbook.md)"
 
 PET_ALARMS = (

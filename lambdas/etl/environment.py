@@ -23,6 +23,14 @@ class TransformationEnvironment:
     max_piece_bytes: int
 
 
+@dataclass(frozen=True)
+class SweepEnvironment:
+    state_machine_arn: str
+    recovery_arn: str
+    bucket: str
+    table: str
+
+
 def validation(environ: Mapping[str, str] = os.environ) -> ValidationEnvironment:
     """The validation function's variables. Raises BadEnvironment."""
     variables = {
@@ -38,6 +46,17 @@ def transformation(environ: Mapping[str, str] = os.environ) -> TransformationEnv
     """The transformation function's variables. Raises BadEnvironment."""
     variables = {contract.ENV_MAX_REJECT_RATIO: _ratio, contract.ENV_MAX_PIECE_BYTES: positive_integer}
     return TransformationEnvironment(*read(environ, variables))
+
+
+def sweep(environ: Mapping[str, str] = os.environ) -> SweepEnvironment:
+    """The sweep's variables. Raises BadEnvironment."""
+    variables = {
+        contract.ENV_STATE_MACHINE_ARN: arn,
+        contract.ENV_RECOVERY_ARN: arn,
+        contract.ENV_BUCKET_NAME: name,
+        contract.ENV_TABLE_NAME: name,
+    }
+    return SweepEnvironment(*read(environ, variables))
 
 
 def _ratio(text: str) -> Fraction:

@@ -93,7 +93,7 @@ def denied(aws):
     """`with denied(role, action, resource):` takes one permission away from a role for a while."""
 
     @contextmanager
-    def deny(role: str, action: str, resource: str):
+    def deny(role: str, action: str | list[str], resource: str):
         iam = aws.client("iam")
         statement = {"Effect": "Deny", "Action": action, "Resource": resource}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -576,7 +576,7 @@ def test_dead_letter_queues_alarm_on_the_first_message(workload):
 @pytest.mark.parametrize(
     ("name", "topic", "count"),
     [
-        ("etl", "etl-failures", 2 + 2 + 3),
+        ("etl", "etl-failures", 3 + 2 + 4),
         ("metadata", "metadata-alarms", 2 + 3),
         ("pets", PETS, 4 + 2 + 6 + 4 + 4 + 1),  # functions, machines, queues, API, trail, release
         ("pets_dev", f"{PETS}-dev", 4 + 2 + 6 + 3),

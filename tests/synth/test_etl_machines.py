@@ -194,7 +194,7 @@ def test_rule_sees_what_no_catch_sees(etl, status, machine, starts):
 
 def test_rule_starts_the_recovery(etl):
     """E7b."""
-    target = etl.readable(etl.one("aws_cloudwatch_event_target"))
+    target = etl.readable(etl.one("aws_cloudwatch_event_target", "etl/not_succeeded"))
     assert target["arn"] == "<aws_sfn_state_machine etl/recovery/machine arn>"
 
 
@@ -213,10 +213,11 @@ def test_rule_starts_the_recovery(etl):
 def test_recovery_reads_the_event(recovery, detail, reason):
     """E7b: the execution's own input carries what the record needs."""
     event = {"detail": {"executionArn": EXECUTION, "input": json.dumps(INPUT), **detail}}
-    assert evaluate(recovery["States"]["ReadEvent"]["Assign"], input=event) == {
+    assert evaluate(recovery["States"]["ReadEvent"]["Assign"], input=event, context=context({})) == {
         "execution": EXECUTION,
         "file": FILE,
         "start": INPUT["process_start_time"],
+        "takes_over": EXECUTION,  # here that of the recovery itself: nobody's place
         "reason": reason,
     }
 
@@ -227,14 +228,50 @@ def test_recovery_claims_before_it_acts(recovery):
     claim = recovery["States"]["Claim"]
     assert ways(claim) == {"Next": "SetAside", "DynamoDB.ConditionalCheckFailedException": "AlreadyRecorded"}
     assert recovery["States"]["AlreadyRecorded"] == {"Type": "Succeed"}
-    variables = {"file": FILE, "start": INPUT["process_start_time"], "execution": EXECUTION}
+    variables = {"file": FILE, "start": INPUT["process_start_time"], "execution": EXECUTION, "takes_over": "dead"}
     call = evaluate(claim["Arguments"], variables, context=context({}))
     assert call["ConditionExpression"] == (
         "(attribute_not_exists(file_name) OR (#status = :processing AND execution_arn = :execution_arn))"
-        " AND (attribute_not_exists(recovered_by) OR recovered_by = :recovery)"
+        " AND (attribute_not_exists(recovered_by) OR recovered_by = :recovery OR recovered_by = :takes_over)"
     )
     used = set(re.findall(r":\w+", call["ConditionExpression"] + call["UpdateExpression"]))
     assert used == set(call["ExpressionAttributeValues"])
+
+
+def test_one_recovery_takes_over_from_one_that_died(recovery):
+    """E7c: the sweep may start two, and the one that died may be redriven: only who claimed last announces and records."""
+    record = {}
+
+    def claim(arguments):
+        values = {name: value["S"] for name, value in arguments["ExpressionAttributeValues"].items()}
+        if record and record["recovered_by"] not in (values[":recovery"], values[":takes_over"]):
+            raise Failure("DynamoDB.ConditionalCheckFailedException")
+        record["recovered_by"] = values[":recovery"]
+        return {}
+
+    def write(arguments):
+        assert arguments["ConditionExpression"] == "recovered_by = :recovered_by"
+        if record["recovered_by"] != arguments["ExpressionAttributeValues"][":recovered_by"]["S"]:
+            raise Failure("DynamoDB.ConditionalCheckFailedException")
+        record["status"] = "FAILED"
+        return {}
+
+    def die(_):
+        raise Failure("States.Runtime")
+
+    tasks = {"Claim": claim, "SetAside": lambda _: {"Payload": {}}, "NotifyFailure": lambda _: {}, "RecordFailed": write}
+    event = {"detail": {"executionArn": EXECUTION, "status": "ABORTED", "input": json.dumps(INPUT)}}
+    taken_over = event | {"takes_over": "arn:dead"}
+    assert execute(recovery, event, tasks | {"SetAside": die}, arn="arn:dead").status == "FAILED"
+    assert execute(recovery, event, tasks, arn="arn:late").states[-1] == "AlreadyRecorded"
+    assert execute(recovery, taken_over, tasks | {"SetAside": die}, arn="arn:second").status == "FAILED"
+    assert execute(recovery, taken_over, tasks, arn="arn:third").states[-1] == "AlreadyRecorded"
+    assert record == {"recovered_by": "arn:second"}
+    overtaken = execute(recovery, event | {"takes_over": "arn:second"}, tasks | {"NotifyFailure": lambda _: record.update(
+        recovered_by="arn:fifth") or {}}, arn="arn:fourth")
+    assert overtaken.states[-2:] == ["RecordFailed", "AlreadyRecorded"]
+    assert execute(recovery, event | {"takes_over": "arn:fifth"}, tasks, arn="arn:sixth").states[-1] == "RecordFailed"
+    assert record == {"recovered_by": "arn:sixth", "status": "FAILED"}
 
 
 # --- records --------------------------------------------------------------------------------------------------------

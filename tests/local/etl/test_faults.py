@@ -204,7 +204,7 @@ def test_status_event_of_a_finished_file_changes_nothing(aws, etl, inbox):
     told = aws.client("stepfunctions").describe_execution(executionArn=record["execution_arn"])
     recovery = etl.machine_arn.replace("etl-pipeline", "etl-recovery")
     states = aws.client("stepfunctions")
-    before = len(states.list_executions(stateMachineArn=recovery)["executions"])
+    before = len(states.list_executions(stateMachineArn=recovery, statusFilter="SUCCEEDED")["executions"])
     aws.client("events").put_events(Entries=[{
         "Source": "injected:aws.states", "DetailType": "Step Functions Execution Status Change", "Detail": json.dumps({
             "executionArn": record["execution_arn"], "stateMachineArn": etl.machine_arn, "status": "ABORTED",
