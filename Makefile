@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIPENV_VERSION := 2026.10.3
 STACK ?= tap
+SEED ?= 1
+FILES ?= 300
+RATE ?= 1
 
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
@@ -16,10 +19,10 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test lint synth plan bench clean
+.PHONY: help local local-up local-down test test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 local: prerequisites .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
 	@$(python) -m local run
@@ -32,7 +35,19 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
-	@$(python) -m pytest
+	@$(python) -m pytest -n 3
+
+test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
+	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
+
+test-load: prerequisites .venv/ready ## bursts of small files through every system: is each accounted for?
+	@$(python) -m bench.load
+
+test-permissions: prerequisites .venv/ready ## that every permission is needed: each one is taken away and missed
+	@$(python) -m pytest tests/permissions
+
+test-upgrade: prerequisites .venv/ready ## deploy an earlier release, upgrade it while files run, remove everything; FROM=REF names the release
+	@UPGRADE_FROM=$(FROM) $(python) -m pytest tests/upgrade
 
 lint: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## style, types, import contracts, state machines, policies
 	@$(python) -m checks
@@ -47,6 +62,10 @@ bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios
 	@$(python) bench/synth.py
 	@$(python) -m bench.pipeline
 	@$(python) -m bench.etl
+	@$(python) -m bench.hostile
+
+check-cdktn: prerequisites .venv/ready .tools/cdktn/ready ## what the fork of CDKTF, cdktn, synthesises otherwise
+	@$(python) -m checks.cdktn
 
 clean: ## remove what the other targets made, save for the tools
 	rm -rf cdktf.out .build .local
@@ -67,18 +86,20 @@ node_modules/ready: package-lock.json
 	@npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-# checkov pins an old boto3, hence an environment of its own.
-.tools/checkov/ready: checks/checkov/Pipfile.lock | .venv/ready
-	@echo "· the policy scanner, as locked, into .tools/checkov"
-	@mkdir -p .tools/checkov && cp checks/checkov/Pipfile checks/checkov/Pipfile.lock .tools/checkov/
-	@test -x .tools/checkov/.venv/bin/python || $(PYTHON) -m venv .tools/checkov/.venv
-	@cd .tools/checkov && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../checkov.log 2>&1 || { cat ../checkov.log; exit 1; }
-	@touch $@
+# An environment of its own, from the lock beside this target's first prerequisite.
+define own_environment
+@echo "· $(1), as locked, into $(@D)"
+@mkdir -p $(@D) && cp $(<D)/Pipfile $(<D)/Pipfile.lock $(@D)/
+@test -x $(@D)/.venv/bin/python || $(PYTHON) -m venv $(@D)/.venv
+@cd $(@D) && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../$(notdir $(@D)).log 2>&1 || { cat ../$(notdir $(@D)).log; exit 1; }
+@touch $@
+endef
 
-# What the ETL is measured against; nothing that runs needs it.
-.tools/bench/ready: bench/Pipfile.lock | .venv/ready
-	@echo "· what is measured against, as locked, into .tools/bench"
-	@mkdir -p .tools/bench && cp bench/Pipfile bench/Pipfile.lock .tools/bench/
-	@test -x .tools/bench/.venv/bin/python || $(PYTHON) -m venv .tools/bench/.venv
-	@cd .tools/bench && PIPENV_PIPFILE=$$PWD/Pipfile ../pipenv/bin/pipenv sync >../bench.log 2>&1 || { cat ../bench.log; exit 1; }
-	@touch $@
+.tools/checkov/ready: checks/checkov/Pipfile.lock | .venv/ready # checkov pins an old boto3
+	$(call own_environment,the policy scanner)
+
+.tools/bench/ready: bench/Pipfile.lock | .venv/ready # what the ETL is measured against; nothing that runs needs it
+	$(call own_environment,what is measured against)
+
+.tools/cdktn/ready: checks/cdktn/Pipfile.lock | .venv/ready # the fork of CDKTF wants older constructs
+	$(call own_environment,the fork of CDKTF)

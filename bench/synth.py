@@ -33,7 +33,7 @@ def seconds(program: str) -> float:
         subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
         taken = time.monotonic() - start
         stacks = sorted(each.parent.name for each in Path(folder).glob("stacks/*/cdk.tf.json"))
-        assert stacks == ["state-backend", "tap"], stacks
+        assert "tap" in stacks, stacks
         return taken
 
 

@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,8 +45,9 @@ class SynthesisError(Exception):
     """main.py did not synthesise; the message is its own."""
 
 
-def synthesise(folder: Path, environment: Mapping[str, str]) -> Path:
-    """Run main.py in this folder, as `cdktf synth` would; the folder of the stacks, in its `cdktf.out`. Raises SynthesisError.
+def synthesise(folder: Path, environment: Mapping[str, str], project: Path = ROOT) -> Path:
+    """Run the project's main.py in this folder, as `cdktf synth` would; the folder of the stacks, in its `cdktf.out`. Raises
+    SynthesisError.
 
     The state of `state-backend` lies in the folder itself, and stays.
     """
@@ -55,7 +55,7 @@ def synthesise(folder: Path, environment: Mapping[str, str]) -> Path:
     shutil.rmtree(output, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py")],
+        [sys.executable, str(project / "main.py")],
         check=False,
         cwd=folder,
         env={"JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20", **environment, "CDKTF_OUTDIR": str(output)},
@@ -75,21 +75,27 @@ def files_of(aws: Emulator, folder: Path = LOCAL) -> Path:
 class Deployment:
     """The project's stacks on one embedded AWS. Its files live in `.local/deployment-PORT`, which `destroy` removes.
 
-    settings: environment variables for the synthesis, over LOCAL_SETTINGS.
+    settings: environment variables for the synthesis, over LOCAL_SETTINGS. project: what is synthesised, such as an earlier
+    release.
     """
 
-    def __init__(self, aws: Emulator, source: ProviderSource, *, settings: Mapping[str, str] | None = None, folder: Path = LOCAL):
+    def __init__(self, aws: Emulator, source: ProviderSource, *, settings: Mapping[str, str] | None = None, folder: Path = LOCAL,
+                 project: Path = ROOT):
         self.environment = {**aws.environment(), **LOCAL_SETTINGS, **(settings or {})}
         self.outputs: dict[str, dict[str, str]] = {}
         self.folder = files_of(aws, folder)
         self.aws = aws
+        self.project = project
         self._source = source
         self._terraform_folder = folder
-        self._one_init = threading.Lock()  # Terraform's plugin cache isn't made for several at once
 
     def synthesise(self) -> None:
         """Write the Terraform JSON of every stack. Raises SynthesisError."""
-        synthesise(self.folder, self.environment)
+        synthesise(self.folder, self.environment, self.project)
+
+    def stacks(self) -> list[str]:
+        """The synthesised stacks with remote state; an earlier release may have fewer."""
+        return [stack for stack in STACKS if (self.folder / "cdktf.out" / "stacks" / stack).is_dir()]
 
     def terraform(self, stack: str) -> Terraform:
         """Terraform in the folder of a synthesised stack, not initialised."""
@@ -110,7 +116,7 @@ class Deployment:
                 time.sleep(POLL_SECONDS)
             if backend.done():
                 backend.result()  # it may have failed
-            each_of(STACKS, self.apply, progress)
+            each_of(self.stacks(), self.apply, progress)
             backend.result()
 
     def _has_backend(self) -> bool:
@@ -124,12 +130,13 @@ class Deployment:
             return False
         return versioning.get("Status") == "Enabled"
 
-    def apply(self, stack: str, progress: Progress = lambda *_: None) -> None:
-        """Plan and apply one synthesised stack and keep its outputs. Raises TerraformError."""
+    def apply(self, stack: str, progress: Progress = lambda *_: None) -> Plan:
+        """Plan and apply one synthesised stack and keep its outputs; the plan. Raises TerraformError."""
         terraform = self._initialised(stack, progress)
         plan = terraform.plan(progress=_of(stack, progress))
         terraform.apply(plan, progress=_of(stack, progress))
         self.outputs[stack] = {name: self._reachable(value) for name, value in terraform.output().items()}
+        return plan
 
     def _reachable(self, output: str) -> str:
         """The output, with the address of a REST API as the embedded AWS serves it."""
@@ -141,9 +148,8 @@ class Deployment:
 
     def _initialised(self, stack: str, progress: Progress) -> Terraform:
         terraform = self.terraform(stack)
-        with self._one_init:
-            progress(f"{stack}: terraform init", 0, 0)
-            terraform.init()
+        progress(f"{stack}: terraform init", 0, 0)
+        terraform.init()
         return terraform
 
     def destroy(self, progress: Progress = lambda *_: None) -> None:
@@ -161,7 +167,7 @@ class Deployment:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def each_of(stacks: Sequence[str], work: Callable[[str, Progress], None], progress: Progress) -> None:
+def each_of(stacks: Sequence[str], work: Callable[[str, Progress], object], progress: Progress) -> None:
     """Do the work for all stacks side by side; `progress` is told of each, with the sums of all. Raises what the first of them
     raised, once all have come to an end.
     """

@@ -140,7 +140,7 @@ class _Builder:
         return self._system("etl", settings, aws, bucket, "etl-file-metadata", pipeline, recovery, functions, [
             ("etl-validation-dlq", "etl-validation", "invoke", _of_bucket(bucket, etl.RAW)),
             ("etl-transformation-dlq", "", BY_HAND, _nothing),
-            ("etl-sweep-dlq", "", LATE_BEAT, _nothing),
+            ("etl-sweep-dlq", "etl-sweep", "invoke", _beat),
             ("etl-not-succeeded-dlq", recovery, "start", self._not_succeeded(settings, aws, pipeline)),
         ])
 
@@ -215,7 +215,6 @@ class _Builder:
 
 BY_HAND = "nobody invokes that function so: somebody did by hand; read it, then delete it"
 
-LATE_BEAT = "it is a beat of a schedule, and the next one came 15 minutes later: mend what the sweep fails of, then delete it"
 IN_THE_STREAM = "it names a place in the stream: correct the code, then read the item from the table (docs/runbook.md)"
 
 PET_ALARMS = (

@@ -65,7 +65,7 @@ SWEEP_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_RECOVERY_ARN, ENV_BUCKET_NAME, E
 #       -> {"ranges": [range, …], "upload_id": str, "header_length": int}, or {"ranges": []} for a file that cannot be cut
 #   {"action": "convert_range", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "range": range}
 #       -> part: {**range, "reached": where its last record ends, "bytes", "rows_read", "rows_written", "rows_rejected",
-#                 "stored": S3's answer to the part}
+#                 "stored": S3's answer to the part, "other_header": where the header of another table is, if there is one}
 #   {"action": "complete", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "parts": [part, …]}
 #       -> what convert answers, or {"discarded": why} if the ranges prove nothing: convert it in one piece
 #   {"action": "abandon", "file": file, "execution_name": str, "upload_id": str} -> {}   after a failure of any of them

@@ -22,7 +22,7 @@ from itertools import groupby, product
 from typing import Any
 
 from . import records, values
-from .header import REQUIRED_COLUMNS, Header
+from .header import REQUIRED_COLUMNS, Header, is_header
 from .records import MAX_RECORD_BYTES, OpenQuotes, Span
 
 LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
@@ -66,7 +66,11 @@ class Conversion:
         self.rows_rejected = 0
         self.offset = offset
         """Where reading stands, in the file. If at last it is not ``end``, a record goes on beyond it: the cut was wrong."""
+        self.other_header: int | None = None
+        """Where the first row stands, in the file, that names the required columns, but is not this header once more: the rows
+        behind it are another table's, whose columns may mean something else."""
         self._end = end
+        self._columns = [name.encode() for name in header.columns]
         self._width = len(header.columns)
         self._line_end = header.line_end
         self._lanes = _FastLanes(header, quoted=False), _FastLanes(header, quoted=True)
@@ -226,6 +230,8 @@ class Conversion:
             fault = self._wrong_width(len(fields))
         fault = fault or self._convert_fields(fields)
         if fault:
+            if self.other_header is None and len(fields) == self._width and is_header(fields):
+                self.other_header = None if self._columns == [field.strip() for field in fields] else origin + start
             self._reject(origin + start, record, fault)
         else:
             output += records.join(fields), self._line_end
@@ -319,6 +325,11 @@ class _FastLanes:
             del parts[-self._groups :]
         odd_ends = parts[self._groups - 2 :: self._groups]
         return [parts[group :: self._groups] for group in self._columns], odd_ends, len(rest or b"")
+
+
+def several_tables(other_header: int) -> str:
+    """Why a file with another header among its rows is invalid as a whole."""
+    return f"a second header, with other columns, is at byte {other_header}: split the file into one for each table"
 
 
 def _converter(header: Header) -> Callable[[list[bytes]], str | None]:

@@ -111,7 +111,7 @@ def test_state_backend_is_one_for_all_environments():
 @pytest.mark.parametrize("kind", [TapStack, PetDetectorStack, IngestionStack])
 def test_stack_alone_synthesises(kind):
     """C5b: every keyword argument is optional."""
-    assert Synthesised.of(kind(app(), "x")).json["terraform"]["backend"]["s3"]["key"] == "prod/x.tfstate"
+    assert synthesise(kind, "x").json["terraform"]["backend"]["s3"]["key"] == "prod/x.tfstate"
 
 
 @pytest.mark.parametrize("default_tags", [{"Team": "a"}, {"tags": {"Team": "a"}}], ids=["flat", "as a Terraform block"])

@@ -90,8 +90,7 @@ def test_dead_letters_go_back_to_where_they_were_meant_for(pair):
     rules = {each["dead_letter_config"]["arn"].rpartition(":")[2]: each["arn"] for each in targets}
     for queue, target in rules.items():
         machine = re.fullmatch(r"<aws_sfn_state_machine (.+) arn>", target)
-        meant = machines[machine[1]] if machine else target.rpartition(":")[2]
-        assert belongs[queue] == ("" if queue == "etl-sweep-dlq" else meant)  # what it missed, the next sweep does
+        assert belongs[queue] == (machines[machine[1]] if machine else target.rpartition(":")[2])
     functions = {
         body["dead_letter_config"]["target_arn"].rpartition(":")[2]: body["function_name"]
         for body in map(stack.readable, stack.all("aws_lambda_function").values())
