@@ -32,7 +32,7 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
-	@$(python) -m pytest
+	@$(python) -m pytest -n 3
 
 test-upgrade: prerequisites .venv/ready ## deploy an earlier release, upgrade it while files run, remove everything; FROM=REF names the release
 	@UPGRADE_FROM=$(FROM) $(python) -m pytest tests/upgrade
@@ -50,6 +50,7 @@ bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios
 	@$(python) bench/synth.py
 	@$(python) -m bench.pipeline
 	@$(python) -m bench.etl
+	@$(python) -m bench.hostile
 
 check-cdktn: prerequisites .venv/ready .tools/cdktn/ready ## what the fork of CDKTF, cdktn, synthesises otherwise
 	@$(python) -m checks.cdktn

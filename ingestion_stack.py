@@ -221,7 +221,7 @@ class RegionalIngestion(Region):
         stream: StreamMapping,
     ) -> Dashboard:
         """Alarms and the dashboard of this region (R7)."""
-        processor, _, heartbeat = functions
+        processor, *_ = functions
 
         def own(name: str, statistic: str = "Sum", **dimensions: str) -> Metric:
             return Metric(name.lower(), namespace, name, {"service": contract.METRICS_SERVICE, **dimensions}, statistic)
@@ -240,13 +240,14 @@ class RegionalIngestion(Region):
             period_seconds=300,
             of_periods=3,
             label="longest run in seconds",
+            runbook="duration",
         )
         Alarm(
             self,
             "lag",
             name="serverless-replication-lag-prod",
             description="The other region's heartbeat is late or missing: it is down, or replication is. "
-            f"Look: aws logs tail {heartbeat.log_group.name} --region {self.region} --since 1h",
+            f"Look: {self.ops('failover --status')}",
             expression="lag",
             metrics=[own(contract.METRIC_LAG, "Maximum").named("lag")],
             topic=topic,
@@ -254,6 +255,7 @@ class RegionalIngestion(Region):
             period_seconds=60,
             of_periods=5,
             label="seconds since the last heartbeat",
+            runbook="replication-lag",
             missing_is_alarm=True,
         )
         return Dashboard(

@@ -88,7 +88,7 @@ from cdktf_cdktf_provider_aws import (
 from constructs import Construct, IConstruct
 
 from lambda_packaging import LambdaPackage
-from settings import CommonSettings
+from settings import CommonSettings, name_of_part
 
 Statement = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatement
 Condition = data_aws_iam_policy_document.DataAwsIamPolicyDocumentStatementCondition
@@ -99,12 +99,6 @@ CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.
 
 
 # --- Stacks ---------------------------------------------------------------------------------------------------------
-
-
-def name_of_part(base: str, part: str) -> str:
-    """What belongs to ``base`` is called so: ``a-b`` has ``a-b-dlq``, ``a-b-prod`` has ``a-b-dlq-prod``."""
-    stem = base.removesuffix("-prod")
-    return f"{stem}-{part}{base[len(stem):]}"
 
 
 class Place:
@@ -135,6 +129,10 @@ class Place:
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account and region, built from its name."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def ops(self, command: str) -> str:
+        """What an operator of this environment types (O1–O4): ``python -m ops COMMAND``."""
+        return f"python -m ops {command} --suffix {self.settings.environment_suffix}"
 
     def console_url(self, page: str, fragment: str) -> str:
         """A page of the AWS console in this region, such as ``cloudwatch/home`` and what follows its ``#``."""
@@ -400,11 +398,12 @@ class Alarm(Construct):
         period_seconds: int,
         of_periods: int,
         label: str,
+        runbook: str,
         missing_is_alarm: bool = False,
     ) -> None:
         """In alarm when ``expression`` is strictly above ``above`` in any of the latest ``of_periods`` periods, since metrics
-        come late. ``description`` names the command that answers it (E10). ``missing_is_alarm`` is for a sign of life: no data is
-        an alarm, too."""
+        come late. ``description`` names the command that answers it, ``runbook`` the section of docs/runbook.md (E10).
+        ``missing_is_alarm`` is for a sign of life: no data is an alarm, too."""
         super().__init__(scope, id_)
         self.name = Place.around(self).name(name, 255)
         query = cloudwatch_metric_alarm.CloudwatchMetricAlarmMetricQuery
@@ -413,7 +412,7 @@ class Alarm(Construct):
             self,
             "alarm",
             alarm_name=self.name,
-            alarm_description=description,
+            alarm_description=f"{description} (docs/runbook.md#{runbook})",
             comparison_operator="GreaterThanThreshold",
             threshold=float(above),
             evaluation_periods=of_periods,
@@ -667,8 +666,8 @@ class DeadLetterQueue(Construct):
             self,
             "alarm",
             name=name_of_part(name, "not-empty"),
-            description=f"Events of {of} could not be delivered. Look: aws sqs receive-message --region {place.region} "
-            f"--max-number-of-messages 10 --queue-url {self.queue.url}",
+            description=f"Events of {of} could not be delivered. Look, and send them again: "
+            f"{place.ops(f'replay letters {full_name}')}",
             expression="depth",
             metrics=[self.depth],
             topic=topic,
@@ -676,6 +675,7 @@ class DeadLetterQueue(Construct):
             period_seconds=60,
             of_periods=1,
             label="dead letters",
+            runbook="dead-letters",
         )
 
     def grant_send_at_runtime(self, role: Role) -> None:
@@ -807,6 +807,10 @@ class Bucket(Construct):
     def grant_remove_if_current(self, role: Role, keys: str) -> None:
         """Hide the current version behind a delete marker, if it is still the one seen. No version can be deleted."""
         role.allow("RemoveIfCurrent" + _sid(keys), ["s3:DeleteObject", "s3:GetObject"], [f"{self.arn}/{keys}"])
+
+    def grant_look(self, role: Role, keys: str) -> None:
+        """See what the current version is. S3 has no narrower action than reading it."""
+        role.allow("Look" + _sid(keys), ["s3:GetObject"], [f"{self.arn}/{keys}"])
 
     def grant_read(self, role: Role, keys: str) -> None:
         """Read current and old versions."""
@@ -1305,6 +1309,7 @@ class Function(Construct):
             # Lambda counts an error in the minute in which the invocation began (Lambda developer guide, "Viewing metrics").
             of_periods=math.ceil(timeout_seconds / 300) + 2,
             label="errors / invocations, per cent",
+            runbook="error-rate",
         )
 
     def grant_invoke(self, role: Role) -> None:
@@ -1438,9 +1443,7 @@ class StateMachine(Construct):
             self,
             "not_succeeded",
             name=name_of_part(name, "executions-failed"),
-            description=f"Executions of {full_name} failed, timed out or were aborted. Look: aws stepfunctions "
-            f"list-executions --region {place.region} --state-machine-arn {self.arn} --status-filter FAILED "
-            f"(or TIMED_OUT, ABORTED){advice}",
+            description=f"Executions of {full_name} failed, timed out or were aborted. Look: {place.ops('status')}{advice}",
             # "+" takes a missing value for 0. FILL would do so for the latest minute for ever, if metrics come late (CloudWatch
             # user guide, "Using math expressions").
             expression="failed + timedout + aborted",
@@ -1450,6 +1453,7 @@ class StateMachine(Construct):
             period_seconds=60,
             of_periods=5,
             label="executions that did not succeed",
+            runbook="executions-failed",
         )
 
     @staticmethod
@@ -1459,6 +1463,11 @@ class StateMachine(Construct):
 
     def grant_start(self, role: Role) -> None:
         role.allow("Start" + _sid(self.node.id), ["states:StartExecution"], [self.arn])
+
+    def grant_describe(self, role: Role) -> None:
+        """See how executions of the machine ended."""
+        executions = self.arn.replace(":stateMachine:", ":execution:")
+        role.allow("Describe" + _sid(self.node.id), ["states:DescribeExecution"], [f"{executions}:*"])
 
     def grant_own_map_runs(self) -> None:
         """What a Distributed Map takes: its items are executions of the machine itself (Step Functions developer guide,

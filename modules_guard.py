@@ -353,6 +353,7 @@ class Trail(Construct):
             period_seconds=300,
             of_periods=4,  # CloudTrail delivers within about five minutes of the call (its user guide), not always
             label="calls",
+            runbook="audit-trail",
         )
 
 

@@ -139,6 +139,7 @@ class LiveAlias(Construct):
             period_seconds=60,
             of_periods=3,
             label="errors / invocations, per cent",
+            runbook="release-failing",
         )
         role = Role(
             self,

@@ -195,7 +195,7 @@ class PetDetector(Construct):
                 "NotificationFunctionArn": notification_service.arn,
             },
             topic=topic,
-            advice="; try again: copy the image onto itself with aws s3api copy-object --metadata-directive REPLACE",
+            advice=f"; mend the cause, then {stack.ops('replay images')}",
         )
         recovery = StateMachine(
             self,
@@ -344,6 +344,7 @@ class PetDetector(Construct):
             period_seconds=300,
             of_periods=2,
             label="5xx / requests, per cent",
+            runbook="api",
         )
         Alarm(
             self,
@@ -358,6 +359,7 @@ class PetDetector(Construct):
             period_seconds=300,
             of_periods=2,
             label="latency, p95 in ms",
+            runbook="api",
         )
         refused = LogMetric(
             self,
@@ -380,6 +382,7 @@ class PetDetector(Construct):
             period_seconds=300,
             of_periods=2,
             label="requests refused",
+            runbook="refused-and-blocked",
         )
         if settings.has_waf:
             firewall = WebAcl(
@@ -399,6 +402,7 @@ class PetDetector(Construct):
                 period_seconds=300,
                 of_periods=2,
                 label="requests blocked",
+                runbook="refused-and-blocked",
             )
         if settings.has_cloudtrail:
             place = Place.around(self)

@@ -193,6 +193,12 @@ class CommonSettings(BaseModel):
         return stem + tail
 
 
+def name_of_part(base: str, part: str) -> str:
+    """What belongs to ``base`` is called so: ``a-b`` has ``a-b-dlq``, ``a-b-prod`` has ``a-b-dlq-prod``."""
+    stem = base.removesuffix("-prod")
+    return f"{stem}-{part}{base[len(stem):]}"
+
+
 class StateBackendSettings(CommonSettings):
     """The stack that holds everybody's Terraform state."""
 

@@ -21,6 +21,7 @@ from modules import (
     LifecycleRule,
     LogsQuery,
     NotSucceededRule,
+    Schedule,
     SearchCollection,
     StateMachine,
     Table,
@@ -76,7 +77,7 @@ class EtlPipeline(Construct):
             "metadata",
             name="etl-file-metadata",
             key=Key("file_name", "process_start_time"),
-            indexes={"status-index": Key("status", "process_start_time")},
+            indexes={contract.STATUS_INDEX: Key("status", "process_start_time")},
         )
 
         code = package("etl", HERE / "lambdas", HERE / ".build")
@@ -90,6 +91,7 @@ class EtlPipeline(Construct):
             environment={
                 contract.ENV_STATE_MACHINE_ARN: StateMachine.arn_of(stack, "etl-pipeline"),
                 contract.ENV_TOPIC_ARN: topic.arn,
+                contract.ENV_SUFFIX: settings.environment_suffix,
                 contract.ENV_MAX_FILE_BYTES: str(settings.etl_max_file_bytes),
             },
             timeout_seconds=settings.etl_validation_timeout_seconds,
@@ -120,6 +122,7 @@ class EtlPipeline(Construct):
             "Partition": stack.partition,
             "TableName": table.name,
             "FailureTopicArn": topic.arn,
+            "Suffix": settings.environment_suffix,
             "ExecutionsUrl": stack.console_url("states/home", "/v2/executions/details/"),
             "ValidationFunctionArn": validation.arn,
         }
@@ -135,6 +138,7 @@ class EtlPipeline(Construct):
                 "MaxConcurrency": str(settings.etl_max_concurrency),
             },
             topic=topic,
+            advice=f"; mend the cause, then {stack.ops('replay files')}",
         )
         recovery = StateMachine(
             self,
@@ -143,7 +147,25 @@ class EtlPipeline(Construct):
             definition=WORKFLOWS / "etl_recovery.asl.json",
             substitutions=known_to_both,
             topic=topic,
-            advice="; go on where it failed: aws stepfunctions redrive-execution --execution-arn ARN",
+            advice="; a sweep takes over soon, or go on where it failed: aws stepfunctions redrive-execution --execution-arn ARN",
+        )
+        sweep = Function(
+            self,
+            "sweep",
+            name="etl-sweep",
+            description="Brings to an end what no event did (E7c)",
+            package=code,
+            handler=contract.SWEEP_HANDLER,
+            environment={
+                contract.ENV_STATE_MACHINE_ARN: pipeline.arn,
+                contract.ENV_RECOVERY_ARN: recovery.arn,
+                contract.ENV_BUCKET_NAME: bucket.name,
+                contract.ENV_TABLE_NAME: table.name,
+            },
+            timeout_seconds=840,  # less than from one to the next
+            memory_mb=1024,
+            error_rate_percent=settings.etl_error_rate_percent,
+            topic=topic,
         )
 
         pipeline.grant_start(validation.role)
@@ -179,6 +201,23 @@ class EtlPipeline(Construct):
         table.grant_update(recovery.role)
         topic.grant_publish(recovery.role)
 
+        bucket.grant_list(sweep.role)
+        bucket.grant_look(sweep.role, f"{contract.RAW}*")
+        table.grant_query(sweep.role)
+        table.grant_query(sweep.role, contract.STATUS_INDEX)
+        for machine in (pipeline, recovery):
+            machine.grant_start(sweep.role)
+            machine.grant_describe(sweep.role)
+        Schedule(
+            self,
+            "sweeps",
+            name="etl-sweep",
+            description="Looks for uploads that no event brought to an end (E7c)",
+            rate="15 minutes",
+            target=sweep,
+            after=[table.table, pipeline.machine, recovery.machine, *sweep.role.policies],
+        )
+
         # Last of all, so that the first event finds everything in its place.
         roles = [each.role for each in (validation, transformation, pipeline, recovery)]
         bucket.notify(
@@ -197,24 +236,27 @@ class EtlPipeline(Construct):
                     ("Recoveries", [recovery.succeeded, recovery.failed, recovery.timed_out, recovery.aborted]),
                     (
                         "Waiting in dead-letter queues",
-                        [each.dead_letters.depth for each in (validation, transformation, not_succeeded)],
+                        [each.dead_letters.depth for each in (validation, transformation, sweep, not_succeeded)],
                     ),
                 ],
-                [
-                    (f"{title}: {metric}", metrics)
-                    for title, function in (("Validation", validation), ("Transformation", transformation))
-                    for metric, metrics in (
-                        ("invocations, errors, throttles", [function.invocations, function.errors, function.throttles]),
-                        ("duration, p95 in ms", [function.duration]),
-                    )
-                ],
+                *(
+                    [
+                        (f"{title}: {metric}", metrics)
+                        for title, function in row
+                        for metric, metrics in (
+                            ("invocations, errors, throttles", [function.invocations, function.errors, function.throttles]),
+                            ("duration, p95 in ms", [function.duration]),
+                        )
+                    ]
+                    for row in ([("Validation", validation), ("Transformation", transformation)], [("Sweep", sweep)])
+                ),
             ],
         )
         LogsQuery(
             self,
             "story_of_a_file",
             name="etl/story-of-a-file",
-            groups=[validation.log_group, transformation.log_group],
+            groups=[each.log_group for each in (validation, transformation, sweep)],
             query="fields @timestamp, level, message, execution, version_id\n"
             '| filter file_name = "REPLACE-ME.csv"\n| sort @timestamp asc',
         )
@@ -222,7 +264,7 @@ class EtlPipeline(Construct):
             self,
             "errors",
             name="etl/errors",
-            groups=[validation.log_group, transformation.log_group],
+            groups=[each.log_group for each in (validation, transformation, sweep)],
             query="fields @timestamp, message, file_name, execution, request_id\n"
             # The last three are the Lambda service's own words about what did not come to an end.
             '| filter level = "ERROR" or @message like /Task timed out|Runtime exited|\\[ERROR\\]/\n| sort @timestamp desc',
@@ -293,7 +335,7 @@ class MetadataPipeline(Construct):
                 "MaxFileBytes": str(settings.metadata_max_file_bytes),
             },
             topic=topic,
-            advice=f"; what failed and why: aws dynamodb scan --region {stack.region} --table-name {failures.name}",
+            advice=f"; after an outage: {stack.ops('replay metadata')}",
         )
         recovery = StateMachine(
             self,

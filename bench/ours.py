@@ -7,6 +7,7 @@ It prints its peak memory in bytes.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -25,15 +26,17 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
 def etl(source: str, accepted: str, rejects: str) -> None:
     """What the transformation function does with a file, save for S3."""
     from lambdas.etl import header
-    from lambdas.etl.rows import Conversion
+    from lambdas.etl.rows import Conversion, several_tables
 
     with open(source, "rb") as file, open(accepted, "wb") as output, open(rejects, "wb") as rejected:
-        found = header.read(file.read(header.HEAD_BYTES), complete=False)
+        found = header.read(file.read(header.HEAD_BYTES), complete=os.path.getsize(source) <= header.HEAD_BYTES)
         file.seek(found.length)
         conversion = Conversion(found, rejected.write, offset=found.length)
         output.write(found.text)
         for rows in conversion.convert(blocks(file)):
             output.write(rows)
+        if conversion.other_header is not None:
+            raise header.InvalidFile(several_tables(conversion.other_header))
 
 
 def copy(source: str, accepted: str, _: str) -> None:

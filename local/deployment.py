@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +88,6 @@ class Deployment:
         self.project = project
         self._source = source
         self._terraform_folder = folder
-        self._one_init = threading.Lock()  # Terraform's plugin cache isn't made for several at once
 
     def synthesise(self) -> None:
         """Write the Terraform JSON of every stack. Raises SynthesisError."""
@@ -150,9 +148,8 @@ class Deployment:
 
     def _initialised(self, stack: str, progress: Progress) -> Terraform:
         terraform = self.terraform(stack)
-        with self._one_init:
-            progress(f"{stack}: terraform init", 0, 0)
-            terraform.init()
+        progress(f"{stack}: terraform init", 0, 0)
+        terraform.init()
         return terraform
 
     def destroy(self, progress: Progress = lambda *_: None) -> None:

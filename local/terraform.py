@@ -12,6 +12,7 @@ place by `TF_CLI_CONFIG_FILE`, also where that variable already names another fi
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,8 +172,7 @@ class Terraform:
     """Terraform's commands in one folder.
 
     environment: of the commands, such as `Emulator.environment()`. source: from `find_provider`. folder: for our own files.
-    Every command raises TerraformError with Terraform's diagnosis. Folders that share `folder` should run `init` one after the
-    other: Terraform's plugin cache isn't made for several at once.
+    Every command raises TerraformError with Terraform's diagnosis.
     """
 
     def __init__(self, directory: Path, environment: Mapping[str, str], source: ProviderSource, *, folder: Path = LOCAL):
@@ -179,8 +180,13 @@ class Terraform:
         self.environment = terraform_environment(environment, source, folder)
 
     def init(self, backend: Mapping[str, str] | None = None) -> None:
-        """Install the provider and configure the backend, whose settings these add to, as `-backend-config` does."""
-        self._run("init", "-reconfigure", *(f"-backend-config={key}={value}" for key, value in (backend or {}).items()))
+        """Install the provider and configure the backend, whose settings these add to, as `-backend-config` does.
+
+        One after the other, other processes' too: Terraform's plugin cache isn't made for several at once.
+        """
+        with Path(self.environment["TF_PLUGIN_CACHE_DIR"]).with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            self._run("init", "-reconfigure", *(f"-backend-config={key}={value}" for key, value in (backend or {}).items()))
 
     def validate(self) -> None:
         """Check the configuration without asking AWS."""
@@ -273,7 +279,9 @@ def terraform_environment(environment: Mapping[str, str], source: ProviderSource
     cache = folder / "terraform-plugins"
     cache.mkdir(parents=True, exist_ok=True)
     configuration = folder / "terraform.rc"
-    configuration.write_text(source.cli_configuration())
+    fresh = folder / f"terraform.rc-{uuid.uuid4().hex}"
+    fresh.write_text(source.cli_configuration())
+    fresh.replace(configuration)  # atomic: another process's Terraform may be reading it
     return {
         **{key: value for key, value in environment.items() if not NOT_INHERITED.fullmatch(key)},
         "TF_CLI_CONFIG_FILE": str(configuration),

@@ -1,23 +1,55 @@
-"""Commands for those who operate the pipelines: `python -m ops cost | failover | send`."""
+"""Commands for those who operate the pipelines: `python -m ops status | replay | explain | failover | send | cost`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from ops import cost
+from ops import cost, systems
+from ops.explain import Explain
 from ops.failover import Failover
 from ops.producer import Producer
 from ops.regions import PATIENT, Names, OpsError, pair
+from ops.replay import Replay
+from ops.status import Status
+from ops.systems import Estate
 from settings import INGESTION_REGIONS, SettingsError
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 150, soft_wrap=not sys.stdout.isatty())
+# Without a terminal, rich would take it for 80 characters wide.
+WIDE = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 150
+console = Console(highlight=False, width=WIDE, soft_wrap=not sys.stdout.isatty())
+
+
+def status(given: argparse.Namespace) -> int:
+    """What runs, failed, is stuck or waits in a queue, per system. Ends with 1 if something needs a person, else with 0."""
+    work = Status(Estate.read(given.suffix), console, since=timedelta(hours=given.hours), limit=given.limit,
+                  grace=timedelta(minutes=given.minutes))
+    return work.run(given.names, as_json=given.json)
+
+
+def replay(given: argparse.Namespace) -> int:
+    """Once more, what was set aside, could not be delivered, or failed. Lists it, asks, sends it, confirms, then deletes."""
+    work = Replay(Estate.read(given.suffix), console, confirm=lambda question: given.yes or _yes(question), dry_run=given.dry_run,
+                  limit=given.limit, wait_seconds=given.wait)
+    what = {"files": lambda names: work.files(names, force=given.force), "letters": work.letters, "metadata": work.metadata,
+            "images": work.images}[given.what]
+    try:
+        return what(given.names)
+    except KeyboardInterrupt:
+        console.print(Text("\nInterrupted. What is ticked above is done; the rest is as it was. The same command again goes on."))
+        return 130
+
+
+def explain(given: argparse.Namespace) -> int:
+    """The whole story of one file: event, executions and their states, record, rejects, where its objects are now, log lines."""
+    return Explain(Estate.read(given.suffix), console, version=given.version).run(given.file, given.system)
 
 
 def failover(given: argparse.Namespace) -> int:
@@ -59,6 +91,9 @@ def _regions(given: str) -> Sequence[str]:
     return INGESTION_REGIONS if given == "both" else [given]
 
 
+GUIDE = "What it needs and says: docs/operating.md"
+
+
 def _yes(question: str) -> bool:
     if not sys.stdin.isatty():
         console.print(Text("There is no terminal to ask. Remedy: --yes."))
@@ -80,10 +115,39 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("cost", help="what files and an idle month cost, from measured CPU time and published prices")
+
+    looking = commands.add_parser("status", help=status.__doc__, description=status.__doc__, epilog=GUIDE)
+    looking.add_argument("names", nargs="*", metavar="SYSTEM",
+                         help=f"{', '.join(systems.NAMES)}; default: all")
+    looking.add_argument("--json", action="store_true", help="for machines")
+    looking.add_argument("--hours", type=_seconds, default=24.0, help="what failed longer ago is left out; default: 24")
+    looking.add_argument("--minutes", type=_seconds, default=15.0, help="what is younger is not stuck yet; default: 15")
+    looking.add_argument("--limit", type=_count, default=1000, help="so many objects of a bucket are looked at; default: 1000")
+
+    again = commands.add_parser("replay", help=replay.__doc__, description=replay.__doc__, epilog=GUIDE)
+    again.add_argument("what", choices=["files", "letters", "metadata", "images"],
+                       help="files: of the ETL pipeline; letters: dead letters of all; metadata, images: what failed there")
+    again.add_argument("names", nargs="*", metavar="NAME", help="key below failed/; queue; object's key or execution; image's id")
+    again.add_argument("--dry-run", action="store_true", help="list, send nothing")
+    again.add_argument("--yes", action="store_true", help="do not ask")
+    again.add_argument("--force", action="store_true", help="files: also if a later upload has succeeded")
+    again.add_argument("--limit", type=_count, default=100, help="letters: so many of each queue; default: 100")
+    again.add_argument("--wait", type=_seconds, default=120.0, metavar="SECONDS", help="for the outcome; default: 120")
+
+    telling = commands.add_parser("explain", help=explain.__doc__, description=explain.__doc__, epilog=GUIDE)
+    telling.add_argument("file", metavar="FILE", help="path below raw/, an object's key, an image's id, or s3://BUCKET/KEY")
+    telling.add_argument("--system", action="append", default=[], choices=systems.NAMES, help="look there alone; may be repeated")
+    telling.add_argument("--version", default="", metavar="ID", help="that upload alone")
 
     switching = commands.add_parser("failover", help=failover.__doc__, description=failover.__doc__,
                                     epilog="Step by step: docs/disaster-recovery.md")
@@ -104,23 +168,31 @@ def _parser() -> argparse.ArgumentParser:
     sending = commands.add_parser("send", help=send.__doc__, description=send.__doc__)
     sending.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".json or .csv")
     sending.add_argument("--prefix", default="", help="before each name, such as orders/")
-    for command in (switching, sending):
+    for command in (looking, again, telling, switching, sending):
         command.add_argument("--suffix", help="of the environment; default: ENVIRONMENT_SUFFIX, cdktf.json, prod")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given, more = parser.parse_known_args(arguments)
+    if more and (given.command not in ("status", "replay") or any(each.startswith("-") for each in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if given.command in ("status", "replay"):
+        given.names += more  # argparse ends a list of names at the first option
+    if given.command == "status" and (strange := [name for name in given.names if name not in systems.NAMES]):
+        parser.error(f"{', '.join(strange)}: no system; these are: {', '.join(systems.NAMES)}")
     if given.command == "failover" and given.since and not given.resume:
         parser.error("--since goes with --resume")
+    if given.command == "replay" and given.force and given.what != "files":
+        parser.error("--force goes with files")
     if given.command == "failover" and given.force and not (given.to or given.back):
         parser.error("--force goes with --to or --back")
     if given.command == "cost":
         print(cost.page(), end="")
         return 0
     try:
-        return failover(given) if given.command == "failover" else send(given)
+        return {"status": status, "replay": replay, "explain": explain, "failover": failover, "send": send}[given.command](given)
     except SettingsError as error:
         console.print(Text(str(error), "red"))
         return 2

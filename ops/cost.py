@@ -5,7 +5,7 @@
     print(page())                                # every table, as Markdown
 
 Counted: Lambda (time, requests, ephemeral storage), state transitions, requests to S3, writes to DynamoDB. Left out, since they
-depend on your settings and are small beside these: storage, logs, traces, notices. No free tier.
+depend on your settings and are small beside these: storage, logs, traces, notices, the ETL's sweeps (96 a day). No free tier.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,17 +18,17 @@ from lambdas.ingestion import contract
 from ops import active, readiness, resume
 from ops.readiness import Check, State, duration
 from ops.regions import Region, other
+from ops.telling import Teller, shown
 
 MARKS = {State.GOOD: ("✓", "green"), State.WARN: ("!", "yellow"), State.BAD: ("✗", "red"), State.MISSING: ("✗", "bold red")}
 SHOWN = 20
 """How many unfinished files are listed."""
-QUIET_SECONDS = 10
 PROBES = "failover-probes/"
 """Where probe files go."""
 
 
 @dataclass
-class Failover:
+class Failover(Teller):
     """The command, over a pair of regions. Every method returns the exit code: 0, or 1 if something needs a person."""
 
     regions: Mapping[str, Region]
@@ -49,7 +48,7 @@ class Failover:
         try:
             now = active.believed(readings.values())
         except active.Undecided as error:
-            self._say(str(error), "red")
+            self.say(str(error), "red")
             now = None
         good = now is not None
         for name, region in self.regions.items():
@@ -60,7 +59,7 @@ class Failover:
         return 0 if good else 1
 
     def _readings(self) -> dict[str, active.Reading]:
-        with self._working("reading the parameters"):
+        with self.working("reading the parameters"):
             readings = active.read_all(self.regions, active.examine)
         table = Table(title="Active region", title_justify="left", header_style="bold", box=box.SIMPLE_HEAD)
         for column in ("parameter in", "names", "epoch", ""):
@@ -81,7 +80,7 @@ class Failover:
         return readings
 
     def _checked(self, region: Region, more: Iterable[Callable[[], Check]] = ()) -> list[Check]:
-        with self._working(f"asking {region.name}"):
+        with self.working(f"asking {region.name}"):
             return [*readiness.check(region), *(question() for question in more)]
 
     def _show(self, title: str, checks: Iterable[Check]) -> None:
@@ -99,7 +98,7 @@ class Failover:
         """Have producers send to ``target``, if it is ready, and prove with a probe that files are processed there."""
         readings = self._readings()
         if readings[target].silent:
-            self._say(f"{readings[target].why}\n{target} cannot take over: not even its parameter answers.", "red")
+            self.say(f"{readings[target].why}\n{target} cannot take over: not even its parameter answers.", "red")
             return 1
         region, partner = self.regions[target], self.regions[other(target)]
         more = [lambda: readiness.replication(region, partner)] if back else []
@@ -110,11 +109,11 @@ class Failover:
         value = active.plan(target, readings)
         steps = self._steps(value, readings)
         if dry_run:
-            self._say("Dry run: nothing was written. It would\n" + "\n".join(f"  {step}" for step in steps))
+            self.say("Dry run: nothing was written. It would\n" + "\n".join(f"  {step}" for step in steps))
             return 0
-        self._say("This will\n" + "\n".join(f"  {step}" for step in steps))
+        self.say("This will\n" + "\n".join(f"  {step}" for step in steps))
         if not self.confirm(f"Make {target} the active region?"):
-            self._say("Nothing was changed.")
+            self.say("Nothing was changed.")
             return 1
         self.case = (f"It is not known whether {target}'s parameter was written. Look: python -m ops failover --status. "
                      "The same command again finishes it.")
@@ -141,13 +140,13 @@ class Failover:
         missing = [check.part for check in checks if check.state == State.MISSING]
         bad = [check.part for check in checks if check.state == State.BAD]
         if missing:
-            self._say(f"{target} cannot take over: no {', no '.join(missing)}. --force does not help with that.", "red")
+            self.say(f"{target} cannot take over: no {', no '.join(missing)}. --force does not help with that.", "red")
             return False
         if bad and not force:
-            self._say(f"{target} is not ready: {', '.join(bad)}. Remedies stand above; --force goes on all the same.", "red")
+            self.say(f"{target} is not ready: {', '.join(bad)}. Remedies stand above; --force goes on all the same.", "red")
             return False
         if bad:
-            self._say(
+            self.say(
                 f"FORCED: {target} IS NOT READY ({', '.join(bad)}). Files sent there may wait until that is repaired.", "bold red"
             )
         return True
@@ -155,9 +154,9 @@ class Failover:
     def _switched(self, value: active.Active, name: str, what: str) -> None:
         """Say what became of one region's parameter."""
         if what in ("written", "already"):
-            self._say(f"✓ The parameter in {name} says {value}{'' if what == 'written' else ' already'}.", "green")
+            self.say(f"✓ The parameter in {name} says {value}{'' if what == 'written' else ' already'}.", "green")
         else:
-            self._say(
+            self.say(
                 f"! The parameter in {name} could not be written: {what}\n  What it holds will be ignored because its epoch is "
                 "lower. Repeat the command when the region is back: then both say the same.", "yellow"
             )
@@ -173,7 +172,7 @@ class Failover:
         record = {"recordId": name, "timestamp": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
         began = self.clock()
         region.ask("s3", "put_object", Bucket=region.bucket, Key=f"{PROBES}{name}.json", Body=json.dumps(record).encode())
-        with self._working(f"waiting for {name} in {region.names.table}") as step:
+        with self.working(f"waiting for {name} in {region.names.table}") as step:
             while True:
                 status = self._status_of(region, name)
                 passed = self.clock() - began
@@ -182,13 +181,13 @@ class Failover:
                 step(f"waiting for {name} in {region.names.table}, {duration(passed)}")
                 self.pause(1)
         if not status:
-            self._say(
+            self.say(
                 f"✗ The probe {region.bucket}/{PROBES}{name}.json is not in the table after {duration(passed)}. "
                 f"{region.name} IS ACTIVE, but does not process files in time.\n{self._look(region)}", "red"
             )
             return 1
-        self._say(f"✓ The probe was processed in {region.name} after {duration(passed)} ({status}).", "green")
-        self._say(f"{region.name} is active. Producers follow within the seconds for which they keep what they read.")
+        self.say(f"✓ The probe was processed in {region.name} after {duration(passed)} ({status}).", "green")
+        self.say(f"{region.name} is active. Producers follow within the seconds for which they keep what they read.")
         return 0
 
     def _status_of(self, region: Region, record_id: str) -> str:
@@ -210,19 +209,19 @@ class Failover:
     def resume(self, name: str, *, since: datetime | None = None, dry_run: bool = False) -> int:
         """Send again what ``name`` has not finished of its own bucket, and wait until it is done."""
         region = self.regions[name]
-        with self._working(f"comparing {region.bucket} with its checkpoints") as step:
+        with self.working(f"comparing {region.bucket} with its checkpoints") as step:
             pending = resume.unfinished(region, since, lambda count: step(f"comparing {region.bucket}: {count} versions"))
         if not pending:
-            self._say(f"✓ Every file in {region.bucket} is done.", "green")
+            self.say(f"✓ Every file in {region.bucket} is done.", "green")
             return 0
         self._list(f"Not finished in {name} ({len(pending)})", pending)
         if dry_run:
-            self._say(f"Dry run: nothing was sent. It would invoke {region.names.processor} in {name} for each version.")
+            self.say(f"Dry run: nothing was sent. It would invoke {region.names.processor} in {name} for each version.")
             return 0
         if not self.confirm(f"Send {len(pending)} again to {region.names.processor} in {name}?"):
-            self._say("Nothing was sent.")
+            self.say("Nothing was sent.")
             return 1
-        with self._working("sending") as step:
+        with self.working("sending") as step:
             for number, upload in enumerate(pending, 1):
                 self.case = (f"{number - 1} of {len(pending)} are sent and go on by themselves. The same command again shows "
                              "what is not done; sending twice does no harm.")
@@ -234,7 +233,7 @@ class Failover:
     def _finish(self, region: Region, sent: list[resume.Upload]) -> int:
         """Wait until all are done, be it as unreadable; gives up when nothing has moved for ``wait_seconds``."""
         moved, progress = self.clock(), None
-        with self._working("waiting for the checkpoints") as step:
+        with self.working("waiting for the checkpoints") as step:
             while True:
                 seen = resume.examine(region, sent)
                 pending = [upload for upload in seen if not upload.done]
@@ -249,9 +248,9 @@ class Failover:
             self._list(f"Cannot be read ({len(unreadable)})", unreadable)
         if pending:
             self._list(f"Still not done ({len(pending)})", pending)
-            self._say(f"Nothing has moved for {duration(self.wait_seconds)}.\n{self._look(region)}", "red")
+            self.say(f"Nothing has moved for {duration(self.wait_seconds)}.\n{self._look(region)}", "red")
             return 1
-        self._say(f"✓ {len(sent) - len(unreadable)} of {len(sent)} are stored.", "green")
+        self.say(f"✓ {len(sent) - len(unreadable)} of {len(sent)} are stored.", "green")
         return 0
 
     def _list(self, title: str, uploads: list[resume.Upload]) -> None:
@@ -259,43 +258,13 @@ class Failover:
         for column in ("key", "version", "uploaded", "bytes", "progress"):
             table.add_column(column, overflow="fold", justify="right" if column == "bytes" else "left")
         for each in uploads[:SHOWN]:
-            table.add_row(Text(_shown(each.key)), each.version_id, f"{each.uploaded:%Y-%m-%d %H:%M:%S}", str(each.size),
-                          Text(_shown(each.progress)))
+            table.add_row(Text(shown(each.key)), each.version_id, f"{each.uploaded:%Y-%m-%d %H:%M:%S}", str(each.size),
+                          Text(shown(each.progress)))
         self.console.print(table)
         if len(uploads) > SHOWN:
-            self._say(f"… and {len(uploads) - SHOWN} more")
+            self.say(f"… and {len(uploads) - SHOWN} more")
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _look(self, region: Region) -> str:
         return f"Look: aws logs tail /aws/lambda/{region.names.processor} --region {region.name} --since 15m"
-
-    def _say(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style), soft_wrap=True)
-
-    @contextmanager
-    def _working(self, what: str) -> Iterator[Callable[[str], None]]:
-        """A spinner on a terminal, a line every ten seconds elsewhere."""
-        if not self.console.is_terminal:
-            self._say(f"… {what}")
-            yield _Lines(self._say, self.clock)
-            return
-        with self.console.status(Text(what)) as status:
-            yield lambda text: status.update(Text(text))
-
-
-class _Lines:
-    """Tells what goes on, but not too often."""
-
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
-        self._say, self._clock, self._said = say, clock, clock()
-
-    def __call__(self, text: str) -> None:
-        if self._clock() - self._said > QUIET_SECONDS:
-            self._say(f"  {text}")
-            self._said = self._clock()
-
-
-def _shown(text: str) -> str:
-    """A key of somebody else's, which may hold anything."""
-    return "".join(character if character.isprintable() else "�" for character in text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class Refused(OpsError):
     @property
     def not_there(self) -> bool:
         """What was asked for does not exist."""
-        return any(word in self.code for word in ("NotFound", "NonExistentQueue", "DoesNotExist"))
+        return any(word in self.code for word in ("NotFound", "NonExistentQueue", "DoesNotExist", "NoSuch"))
 
 
 @dataclass(frozen=True)
@@ -117,23 +117,29 @@ class Names:
         SettingsError.
         """
         fields = ("environment_suffix", "ingestion_bucket_name", "ingestion_dr_bucket_name")
-        written = read_context(context)
-        values = {
-            field: environ.get(ENVIRONMENT_NAMES.get(field, field.upper()), "").strip() or written.get(field) for field in fields
-        }
-        values["environment_suffix"] = suffix or values["environment_suffix"]
-        return Names.of(IngestionSettings.of(None, **values))
+        return Names.of(IngestionSettings.of(None, **chosen(fields, suffix, environ, context)))
 
 
-class Region:
-    """One of the two regions, as an environment uses it. Threads may share it."""
+def chosen(
+    fields: Iterable[str], suffix: str | None, environ: Mapping[str, str] = os.environ, context: Path = ROOT / "cdktf.json"
+) -> dict[str, Any]:
+    """These settings and no other, from the environment variables or ``cdktf.json``; a ``suffix`` goes before both. None where
+    neither says anything. Raises SettingsError if the file is not JSON."""
+    written = read_context(context)
+    values = {
+        field: environ.get(ENVIRONMENT_NAMES.get(field, field.upper()), "").strip() or written.get(field) for field in fields
+    }
+    values["environment_suffix"] = suffix or values["environment_suffix"]
+    return values
 
-    def __init__(self, name: str, names: Names, session: Any, config: Config = CONFIG) -> None:
+
+class Aws:
+    """One region of AWS, asked briefly. Threads may share it."""
+
+    def __init__(self, name: str, session: Any, config: Config = CONFIG) -> None:
         """``session`` is boto3's, or what does the same; boto3 itself heeds ``AWS_ENDPOINT_URL``."""
         self.name = name
-        self.names = names
-        self.bucket = names.buckets[name]
-        self._session = session
+        self.session = session
         self._config = config
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()  # a session makes one client at a time (boto3 guide, "Multithreading")
@@ -142,7 +148,7 @@ class Region:
         with self._lock:
             if service not in self._clients:
                 try:
-                    self._clients[service] = self._session.client(service, region_name=self.name, config=self._config)
+                    self._clients[service] = self.session.client(service, region_name=self.name, config=self._config)
                 except ValueError as error:  # an AWS_ENDPOINT_URL that is no URL
                     raise OpsError(f"{plain(str(error))}\nRemedy: a URL in AWS_ENDPOINT_URL, or none.") from error
             return self._clients[service]
@@ -172,13 +178,27 @@ class Region:
             raise
 
 
+class Region(Aws):
+    """One of the two regions, as an environment's ingestion uses it."""
+
+    def __init__(self, name: str, names: Names, session: Any, config: Config = CONFIG) -> None:
+        super().__init__(name, session, config)
+        self.names = names
+        self.bucket = names.buckets[name]
+
+
 def pair(names: Names, session: Any = None, config: Config = CONFIG) -> dict[str, Region]:
     """Both regions by name, the first one first."""
+    session = session or new_session()
+    return {name: Region(name, names, session, config) for name in INGESTION_REGIONS}
+
+
+def new_session() -> Any:
+    """boto3's, with the credentials of whoever calls. Raises OpsError."""
     try:
-        session = session or boto3.Session()
+        return boto3.Session()
     except BotoCoreError as error:  # a profile that does not exist
         raise OpsError(f"{plain(str(error))}\n{CREDENTIALS}") from error
-    return {name: Region(name, names, session, config) for name in INGESTION_REGIONS}
 
 
 def other(region: str) -> str:

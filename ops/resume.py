@@ -51,34 +51,39 @@ def unfinished(region: Region, since: datetime | None = None, told: Callable[[in
     """
     found: list[Upload] = []
     looked = 0
-    for page in _pages(region):
-        uploads = [
-            Upload(region.bucket, each["Key"], each["VersionId"], each["Size"], each["LastModified"], each.get("ETag", ""))
-            for each in page
-            if each["Key"].endswith(contract.SUFFIXES) and (since is None or each["LastModified"] >= since)
-        ]
-        found += [upload for upload in examine(region, uploads) if not upload.done]
-        looked += len(uploads)
+    for page in pages(region):
+        seen = [upload for upload in uploads(region, page) if since is None or upload.uploaded >= since]
+        found += [upload for upload in examine(region, seen) if not upload.done]
+        looked += len(seen)
         told(looked)
     return sorted(found, key=lambda upload: (upload.uploaded, upload.key))
 
 
-def _pages(region: Region) -> Iterator[list[dict[str, Any]]]:
+def pages(region: Region, prefix: str = "") -> Iterator[list[dict[str, Any]]]:
     """Versions of objects, a thousand at a time; delete markers left out."""
-    start: dict[str, str] = {}
+    start: dict[str, str] = {"Prefix": prefix} if prefix else {}
     while True:
         page = region.ask("s3", "list_object_versions", Bucket=region.bucket, **start)
         yield page.get("Versions", [])
         if not page.get("IsTruncated"):
             return
-        start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+        start |= {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
 
-def examine(region: Region, uploads: Sequence[Upload]) -> list[Upload]:
+def uploads(region: Region, page: Sequence[Mapping[str, Any]]) -> list[Upload]:
+    """Those of a page of versions that the processor is called for."""
+    return [
+        Upload(region.bucket, each["Key"], each["VersionId"], each["Size"], each["LastModified"], each.get("ETag", ""))
+        for each in page
+        if each["Key"].endswith(contract.SUFFIXES)
+    ]
+
+
+def examine(region: Region, seen: Sequence[Upload]) -> list[Upload]:
     """The same, as their checkpoints now say."""
     found = []
-    for start in range(0, len(uploads), BATCH):
-        batch = uploads[start : start + BATCH]
+    for start in range(0, len(seen), BATCH):
+        batch = seen[start : start + BATCH]
         items = _checkpoints(region, [upload.checkpoint for upload in batch])
         found += [_as_of(upload, items.get(upload.checkpoint)) for upload in batch]
     return found

@@ -1,1 +1,1 @@
-"""What runs in Lambda for the ETL pipeline: one zip, two functions."""
+"""What runs in Lambda for the ETL pipeline: one zip, three functions."""

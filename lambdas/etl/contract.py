@@ -4,9 +4,15 @@ Payload shapes (all JSON):
 
 ``file``
     ``{"bucket", "key", "file_name", "version_id", "sequencer", "size"}``: one uploaded version.
-    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key.
+    ``key`` is decoded, ``file_name`` is the path below ``raw/``, ``sequencer`` is S3's order of events for one key, empty for
+    an upload that the sweep found, since only events carry it.
 execution input
     ``{"file": file, "process_start_time": "2026-01-31T23:59:59.123456Z"}``, fixed at the claim.
+recovery's input
+    a status change as EventBridge tells it, of which ``detail``'s ``executionArn``, ``status``, ``input`` (text), ``error`` and
+    ``cause`` count; from the sweep also ``"takes_over"``: the recovery that claimed the record and died, if one did.
+sweep's event
+    ``{"older_than_seconds": 0}`` instead of 15 minutes; every other field is ignored, such as a schedule's.
 """
 
 # Prefixes of the data bucket (E1a).
@@ -20,16 +26,25 @@ WITHDRAWN_SUFFIX = ".withdrawn/"
 # Handlers, as Lambda names them.
 VALIDATION_HANDLER = "lambdas.etl.validation.handler"
 TRANSFORMATION_HANDLER = "lambdas.etl.transformation.handler"
+SWEEP_HANDLER = "lambdas.etl.sweep.handler"
 
-# Environment variables of both functions.
-ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation: the machine a claim starts
+# The table's index by status (E8b).
+STATUS_INDEX = "status-index"
+
+# Environment variables of the functions.
+ENV_STATE_MACHINE_ARN = "STATE_MACHINE_ARN"  # validation, sweep: the machine a claim starts
 ENV_TOPIC_ARN = "FAILURE_TOPIC_ARN"  # validation: where an invalid file is announced
+ENV_SUFFIX = "ENVIRONMENT_SUFFIX"  # validation: of the environment, for the command that replays a file
 ENV_MAX_FILE_BYTES = "MAX_FILE_BYTES"  # validation: the largest file that is converted at all
 ENV_MAX_REJECT_RATIO = "MAX_REJECT_RATIO"  # transformation: rejected / read above this makes a file INVALID (E5c)
 ENV_MAX_PIECE_BYTES = "MAX_PIECE_BYTES"  # transformation: the largest file one invocation converts in time
+ENV_RECOVERY_ARN = "RECOVERY_ARN"  # sweep: the machine that ends what the pipeline did not
+ENV_BUCKET_NAME = "BUCKET_NAME"  # sweep
+ENV_TABLE_NAME = "TABLE_NAME"  # sweep
 
-VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_MAX_FILE_BYTES)
+VALIDATION_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_TOPIC_ARN, ENV_SUFFIX, ENV_MAX_FILE_BYTES)
 TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO, ENV_MAX_PIECE_BYTES)
+SWEEP_ENVIRONMENT = (ENV_STATE_MACHINE_ARN, ENV_RECOVERY_ARN, ENV_BUCKET_NAME, ENV_TABLE_NAME)
 
 # Actions the state machine asks for.
 #
@@ -50,7 +65,7 @@ TRANSFORMATION_ENVIRONMENT = (ENV_MAX_REJECT_RATIO, ENV_MAX_PIECE_BYTES)
 #       -> {"ranges": [range, …], "upload_id": str, "header_length": int}, or {"ranges": []} for a file that cannot be cut
 #   {"action": "convert_range", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "range": range}
 #       -> part: {**range, "reached": where its last record ends, "bytes", "rows_read", "rows_written", "rows_rejected",
-#                 "stored": S3's answer to the part}
+#                 "stored": S3's answer to the part, "other_header": where the header of another table is, if there is one}
 #   {"action": "complete", "file": file, "execution_name": str, "upload_id": str, "header_length": int, "parts": [part, …]}
 #       -> what convert answers, or {"discarded": why} if the ranges prove nothing: convert it in one piece
 #   {"action": "abandon", "file": file, "execution_name": str, "upload_id": str} -> {}   after a failure of any of them

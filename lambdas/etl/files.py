@@ -62,6 +62,11 @@ def rejects_part(prefix: str, index: int) -> str:
     return f"{prefix}part-{index:05d}.jsonl"
 
 
+def is_folder_marker(key: str, size: int) -> bool:
+    """What consoles leave behind for an empty folder (E2)."""
+    return key.endswith("/") and not size
+
+
 def execution_name(bucket: str, version_id: str, key: str) -> str:
     """The name under which an upload is claimed (E3a). Neither buckets nor version ids contain line feeds."""
     return hashlib.sha256(f"{bucket}\n{version_id}\n{key}".encode()).hexdigest()

@@ -7,8 +7,11 @@ from . import records
 HEAD_BYTES = 1 << 20  # how much of a file is looked at
 REQUIRED_COLUMNS = ("transaction_id", "customer_id", "amount", "timestamp")
 
+_REQUIRED = frozenset(name.encode() for name in REQUIRED_COLUMNS)
 _BOM = b"\xef\xbb\xbf"
 _FORMATS = {
+    b"\xff\xfe\0\0": "UTF-32 text; save it as UTF-8",
+    b"\0\0\xfe\xff": "UTF-32 text; save it as UTF-8",
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"PK\x03\x04": "a zip archive or an Excel workbook; export it as CSV",
@@ -17,6 +20,7 @@ _FORMATS = {
     b"PAR1": "Parquet; export it as CSV",
 }
 _OTHER_DELIMITERS = {";": "';'", "\t": "a tab", "|": "'|'"}
+_LINES_LOOKED_AT = 100  # for a header that something else stands before
 
 
 class InvalidFile(Exception):
@@ -54,7 +58,7 @@ def read(head: bytes, *, complete: bool) -> Header:
     text = _first_record(head, start, complete=complete)
     line_end = b"\r\n" if text.endswith(b"\r\n") else b"\n"
     names = _names(text.removesuffix(b"\n").removesuffix(b"\r") if text.endswith(b"\n") else text)
-    _check(names)
+    _check(names, head)
     return Header(columns=tuple(names), text=text, line_end=line_end, length=start + len(text))
 
 
@@ -101,16 +105,20 @@ def _names(record: bytes) -> list[str]:
     if b"\r" in record and (fault >= 0 or b'"' not in record):
         raise InvalidFile("the lines of the file end in CR alone; save it with LF or CRLF line ends")
     if fault >= 0:
-        raise InvalidFile("a quote in the header does not close properly")
+        found = [shown for delimiter, shown in _OTHER_DELIMITERS.items() if f'"{delimiter}"'.encode() in record]
+        hint = f"; is the delimiter {found[0]}?" if found else ""
+        raise InvalidFile(f"a quote in the header does not close properly{hint}")
     return [field.strip().decode() for field in fields]
 
 
-def _check(names: list[str]) -> None:
+def _check(names: list[str], head: bytes) -> None:
     """The required columns are there, each once. What the other columns are called is their business."""
     missing = [name for name in REQUIRED_COLUMNS if name not in names]
     twice = [name for name in REQUIRED_COLUMNS if names.count(name) > 1]
     if not missing and not twice:
         return
+    if missing and (line := _line_of_header(head)):
+        raise InvalidFile(f"the file does not begin with its header, which is in line {line}: remove what is before it")
     if len(names) == 1:
         found = [shown for delimiter, shown in _OTHER_DELIMITERS.items() if delimiter in names[0]]
         raise InvalidFile(
@@ -124,6 +132,19 @@ def _check(names: list[str]) -> None:
     if twice:
         faults.append(f"the header has {_listed(twice)} more than once")
     raise InvalidFile(f"{' and '.join(faults)}; its columns are {_listed(names)}")
+
+
+def _line_of_header(head: bytes) -> int | None:
+    """The first line, counted from 1, that has the required columns: behind a title, say, or behind Excel's ``sep=,``."""
+    for number, line in enumerate(head.split(b"\n", _LINES_LOOKED_AT)[:_LINES_LOOKED_AT], start=1):
+        if is_header(records.split(line)[0]):
+            return number
+    return None
+
+
+def is_header(fields: list[bytes]) -> bool:
+    """Whether these fields of a record name the required columns."""
+    return _REQUIRED.issubset(field.strip() for field in fields)
 
 
 def _listed(names: list[str], most: int = 12) -> str:

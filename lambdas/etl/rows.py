@@ -22,7 +22,7 @@ from itertools import groupby, product
 from typing import Any
 
 from . import records, values
-from .header import REQUIRED_COLUMNS, Header
+from .header import REQUIRED_COLUMNS, Header, is_header
 from .records import MAX_RECORD_BYTES, OpenQuotes, Span
 
 LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
@@ -30,7 +30,7 @@ LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
 
 _PIECE_BYTES = 64 << 10  # what the fast lanes see at once
 _LEAST_COLUMN_BYTES = 2 << 10  # what the column lane sees at once, at least: each time, it costs as much as some ten rows
-_GROUPS = 16  # of the column lane's expression, with what is between its matches
+_FEW_COLUMNS = 32  # are matched faster one by one than counted
 _SHOWN_CHARACTERS = 40  # of a value, in a reason
 
 # Fields as the fast lanes take them: nothing in them that is for the careful lane. Possessive (``*+``), so that a
@@ -66,7 +66,11 @@ class Conversion:
         self.rows_rejected = 0
         self.offset = offset
         """Where reading stands, in the file. If at last it is not ``end``, a record goes on beyond it: the cut was wrong."""
+        self.other_header: int | None = None
+        """Where the first row stands, in the file, that names the required columns, but is not this header once more: the rows
+        behind it are another table's, whose columns may mean something else."""
         self._end = end
+        self._columns = [name.encode() for name in header.columns]
         self._width = len(header.columns)
         self._line_end = header.line_end
         self._lanes = _FastLanes(header, quoted=False), _FastLanes(header, quoted=True)
@@ -173,25 +177,27 @@ class Conversion:
 
     def _convert_columns(self, lanes: "_FastLanes", data: bytes, origin: int, start: int, stop: int, output: list[bytes]) -> int:
         """Convert the records from ``start`` on that are sound. Returns where the first one starts that is not, or ``stop``."""
-        columns, rest = lanes.columns(data[start:stop])
+        columns, odd_ends, rest = lanes.columns(data[start:stop])
         if not columns[0]:
             return start
-        before, between, after, ends = columns[0], columns[5], columns[10], columns[11]
-        first, failed_first = lanes.convert_first(columns[1:5])
-        second, failed_second = lanes.convert_second(columns[6:10])
-        converted = [before, *first, between, *second, after, [self._line_end] * len(ends)]
+        before, between, after = columns[0], columns[lanes.between], columns[-1]
+        if any(odd_ends):
+            after = [text.rstrip(b"\r\n") + self._line_end if odd else text for text, odd in zip(after, odd_ends, strict=True)]
+        first, failed_first = lanes.convert_first(columns[1 : lanes.between])
+        second, failed_second = lanes.convert_second(columns[lanes.between + 1 : -1])
+        converted = [before, *first, between, *second, after]
         failed, position, done = sorted({*failed_first, *failed_second}), start, 0
         for row in failed:
             position, done = position + sum(len(b"".join(column[done:row])) for column in columns), row
             self._convert_carefully(data, origin, position, output, last=True)
         for row, column in product(failed, converted):
             column[row] = b""
-        parts = [b""] * (len(converted) * len(ends))
+        parts = [b""] * (len(converted) * len(before))
         for index, column in enumerate(converted):
             parts[index :: len(converted)] = column
         lines = b"".join(parts)
         output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
-        self.rows_written += len(ends) - len(failed)
+        self.rows_written += len(before) - len(failed)
         return stop - rest
 
     def _convert_carefully(self, data: bytes, origin: int, start: int, output: list[bytes], *, last: bool) -> int:
@@ -224,6 +230,8 @@ class Conversion:
             fault = self._wrong_width(len(fields))
         fault = fault or self._convert_fields(fields)
         if fault:
+            if self.other_header is None and len(fields) == self._width and is_header(fields):
+                self.other_header = None if self._columns == [field.strip() for field in fields] else origin + start
             self._reject(origin + start, record, fault)
         else:
             output += records.join(fields), self._line_end
@@ -276,40 +284,52 @@ class _FastLanes:
             return b'(?:"%b"|%b)' % (text, text) if quoted else text
 
         def fields(names: tuple[str, ...], other: bytes, form: bytes) -> bytes:
-            """Fields with their commas. Those that are alike are counted, since there may be 100,000."""
-            kinds = (form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names)
+            """Fields with their commas. Those that are alike are counted if they are many: there may be 100,000."""
+            kinds = [form % (field(_ID) if name in ("transaction_id", "customer_id") else other) for name in names]
+            if len(kinds) <= _FEW_COLUMNS:
+                return b"".join(kinds)
             return b"".join(b"(?:%b){%d}+" % (kind, len([*alike])) for kind, alike in groupby(kinds))
 
-        def line(text: bytes, value: dict[str, bytes], other: bytes, end: bytes) -> bytes:
-            """``text`` groups what it holds; ``value`` is an amount or a timestamp, ``other`` a field that nothing is required
-            of."""
+        def line(text: bytes, value: dict[str, bytes], other: bytes, last: bytes) -> bytes:
+            """``text`` groups what it holds, and ``last`` what is after the second value; ``value`` is an amount or a timestamp,
+            ``other`` a field that nothing is required of."""
             return b"".join((
                 text % fields(columns[:first], other, b"%b,"),
                 value[columns[first]],
                 text % (fields(columns[first + 1 : second], other, b",%b") + b","),
                 value[columns[second]],
-                text % fields(columns[second + 1 :], other, b",%b"),
-                end,
+                last % fields(columns[second + 1 :], other, b",%b"),
             ))
 
         canonical = {"amount": field(values.CANONICAL_AMOUNT), "timestamp": field(values.CANONICAL_TIMESTAMP)}
-        canonical_line = line(b"%b", canonical, field(_PLAIN), header.line_end)
+        canonical_line = line(b"%b", canonical, field(_PLAIN), b"%b" + header.line_end)
         # Not `(?:…)*+`: before 3.11.5, Python took a part of the line that ends such a repetition for a line (gh-106052).
         self.canonical: Callable[[bytes, int, int], Any] = re.compile(rb"(?:\r?\n)*((?:%b)*)" % canonical_line).match
         """Empty lines, and canonical ones, which it groups."""
         parts = {"amount": values.AMOUNT_PARTS, "timestamp": values.TIMESTAMP_PARTS}
         any_field = field(_PLAIN) if quoted else rb'(?:%b(?!")|%b)' % (_PLAIN, _DULY_QUOTED)
-        record = line(b"(%b)", parts, any_field, rb"(\r?\n(?:\r?\n)*+)")
-        self._split = re.compile(rb"%b|((?s:.+))" % record).split
+        end = rb"(?:%b(?![\r\n])|((?:\r?\n)++))" % header.line_end
+        record = line(b"(%b)", parts, any_field, b"(%b" + end + b")")
+        pattern = re.compile(rb"%b|((?s:.+))" % record)
+        self._split, self._groups = pattern.split, pattern.groups + 1  # of a record, with what is between matches: nothing
+        self._columns = sorted({*range(1, pattern.groups - 1)} - {*pattern.groupindex.values()})  # all but the opening quotes
+        self.between = 1 + (4 if columns[first] == "amount" else 3)
 
-    def columns(self, data: bytes) -> tuple[list[list[bytes]], int]:
-        """The sound records that ``data`` begins with, in 12 columns: what is before the first value, its four parts, what is
-        between, the second's parts, what is after, the line end with empty lines behind it. And how many bytes are left."""
-        parts = self._split(data)  # all groups of all records, flat: a record takes 16, with what is between matches: nothing
+    def columns(self, data: bytes) -> tuple[list[list[bytes]], list[bytes | None], int]:
+        """The sound records that ``data`` begins with, in columns: what is before the first value, its parts; from ``between``
+        on, what is between the values, the second's parts; and what is after, to the end of the line. A column of line ends that
+        are not the header's or have empty lines behind them. And how many bytes are left."""
+        parts = self._split(data)  # all groups of all records, flat
         rest = parts[-2]
         if rest is not None:
-            del parts[-_GROUPS:]
-        return [parts[group::_GROUPS] for group in (1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14)], len(rest or b"")
+            del parts[-self._groups :]
+        odd_ends = parts[self._groups - 2 :: self._groups]
+        return [parts[group :: self._groups] for group in self._columns], odd_ends, len(rest or b"")
+
+
+def several_tables(other_header: int) -> str:
+    """Why a file with another header among its rows is invalid as a whole."""
+    return f"a second header, with other columns, is at byte {other_header}: split the file into one for each table"
 
 
 def _converter(header: Header) -> Callable[[list[bytes]], str | None]:

@@ -6,6 +6,7 @@ Every step can run twice, and may meet another execution of the same or of anoth
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,6 +22,8 @@ _CONFLICT = {"ConditionalRequestConflict", "409"}
 _METADATA_VERSION = "source-version-id"
 _METADATA_SEQUENCER = "source-sequencer"
 _METADATA_EXECUTION = "execution-name"
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Withdrawn(Exception):
@@ -205,11 +208,9 @@ def _abort(s3: Any, bucket: str, key: str, upload_id: str) -> None:
 
 def _output_attributes(file: File, execution_name: str) -> dict[str, Any]:
     """Its metadata says what an output was made from."""
-    made_from = {
-        _METADATA_VERSION: file.version_id,
-        _METADATA_SEQUENCER: file.sequencer,
-        _METADATA_EXECUTION: execution_name,
-    }
+    made_from = {_METADATA_VERSION: file.version_id, _METADATA_EXECUTION: execution_name}
+    if file.sequencer:
+        made_from[_METADATA_SEQUENCER] = file.sequencer
     return {"ContentType": "text/csv; charset=utf-8", "Metadata": made_from}
 
 
@@ -237,7 +238,7 @@ def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: s
         made_from = existing["Metadata"] if existing else {}
         if made_from.get(_METADATA_VERSION) == file.version_id:
             return None
-        if existing and is_newer(made_from.get(_METADATA_SEQUENCER, ""), than=file.sequencer):
+        if existing and _METADATA_VERSION in made_from and _is_from_newer(s3, existing, file):
             return made_from[_METADATA_VERSION]
         if _is_withdrawn(s3, file, execution_name):
             raise Withdrawn(f"{file.key}, version {file.version_id}, was set aside while it was being converted")
@@ -258,6 +259,32 @@ def publish(s3: Any, file: File, upload: Upload | BegunUpload, execution_name: s
                 return None
             raise
     raise PublishConflict(f"could not publish {file.processed_key}: other writers interfered; trying again will help")
+
+
+def _is_from_newer(s3: Any, output: Mapping[str, Any], file: File) -> bool:
+    """Whether an output was made from a newer upload than this file (E4c).
+
+    The sequencers say it. An upload that the sweep found has none (E7c); then the times of the two uploads say it, which S3
+    gives in whole seconds. The sweep found it as the current version in a later second, so it is the newer one of the same.
+    """
+    sequencer = output["Metadata"].get(_METADATA_SEQUENCER, "")
+    if sequencer and file.sequencer:
+        return is_newer(sequencer, than=file.sequencer)
+    ours = _uploaded(s3, file, file.version_id)
+    if output["LastModified"] < ours:
+        return False  # published before this file was there
+    theirs = _uploaded(s3, file, output["Metadata"][_METADATA_VERSION])
+    return theirs > ours or (theirs == ours and not sequencer)
+
+
+def _uploaded(s3: Any, file: File, version_id: str) -> datetime:
+    """When a version under ``raw/`` was uploaded, to the second; of one in several parts, when that was begun."""
+    try:
+        return s3.head_object(Bucket=file.bucket, Key=file.key, VersionId=version_id)["LastModified"]
+    except ClientError as error:
+        if aws.error_code(error) in aws.VERSION_GONE:  # old versions are kept for 30 days
+            return _LONG_AGO
+        raise
 
 
 def _is_published(s3: Any, file: File) -> bool:

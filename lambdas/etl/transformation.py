@@ -12,7 +12,7 @@ from ..common import log
 from . import contract, environment, header, ranges, storage
 from .files import File, rejects_part
 from .ranges import Range
-from .rows import LOOK_AHEAD_BYTES, Conversion
+from .rows import LOOK_AHEAD_BYTES, Conversion, several_tables
 
 
 class _Job(NamedTuple):
@@ -83,7 +83,7 @@ def _convert(job: _Job) -> dict[str, Any]:
             output.write(rows)
         if conversion.rows_rejected:
             rejects.complete()
-        return _publish(job, output, conversion.rows_written, conversion.rows_rejected)
+        return _publish(job, output, conversion.rows_written, conversion.rows_rejected, conversion.other_header)
 
 
 def _too_large(job: _Job) -> str:
@@ -94,12 +94,16 @@ def _too_large(job: _Job) -> str:
     )
 
 
-def _publish(job: _Job, output: storage.Upload | storage.BegunUpload, written: int, rejected: int) -> dict[str, Any]:
+def _publish(
+    job: _Job, output: storage.Upload | storage.BegunUpload, written: int, rejected: int, other_header: int | None
+) -> dict[str, Any]:
     """The end of either way: the decision about rejects (E5c), the output made visible (E4c), the original removed (E4d)."""
     read = written + rejected
     counts: dict[str, Any] = {"rows_read": read, "rows_rejected": rejected}
     if rejected:
         counts["rejects_prefix"] = job.rejects_prefix
+    if other_header is not None:
+        return {"valid": False, "reason": several_tables(other_header), "rows_written": 0, **counts}
     if rejected > job.settings.max_reject_ratio * read:
         return {"valid": False, "reason": _too_many(rejected, read, job.settings), "rows_written": 0, **counts}
     superseded_by = storage.publish(job.s3, job.file, output, job.execution_name)
@@ -156,6 +160,7 @@ def _convert_range(job: _Job) -> dict[str, Any]:
             "rows_written": conversion.rows_written,
             "rows_rejected": conversion.rows_rejected,
             "stored": job.upload.put_part(part.index, spool),
+            **({} if conversion.other_header is None else {"other_header": conversion.other_header}),
         }
 
 
@@ -165,7 +170,10 @@ def _complete(job: _Job) -> dict[str, Any]:
     if fault := ranges.fault(job.file.size, job.event["header_length"], parts):
         output.abort()
         return {"discarded": fault}
-    result = _publish(job, output, _sum(parts, "rows_written"), _sum(parts, "rows_rejected"))
+    other_headers = [part["other_header"] for part in parts if "other_header" in part]
+    result = _publish(
+        job, output, _sum(parts, "rows_written"), _sum(parts, "rows_rejected"), min(other_headers, default=None)
+    )
     if "output_key" not in result:
         output.abort()
     return result

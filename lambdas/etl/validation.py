@@ -1,15 +1,13 @@
 """Validation Lambda. Called by S3 it claims uploads; called by the state machine it judges, moves and announces (E3, E5c)."""
 
-import json
 import re
 import shlex
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 from ..common import log
-from . import contract, environment, header, storage
-from .files import File, execution_name
+from . import claims, contract, environment, header, storage
+from .files import File, is_folder_marker
 
 _MAX_REASON_CHARACTERS = 4_000  # in a message; SNS takes 256 KiB
 _CONSOLES = {"aws": "console.aws.amazon.com", "aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
@@ -70,35 +68,24 @@ def _claim(record: dict[str, Any], settings: environment.ValidationEnvironment) 
     """Start the state machine under a name that only this upload has: the claim (E3a)."""
     bucket, uploaded = record["s3"]["bucket"]["name"], record["s3"]["object"]
     key = unquote_plus(uploaded["key"], errors="strict")
-    if key.endswith("/") and not uploaded.get("size"):
+    if is_folder_marker(key, uploaded.get("size", 0)):
         log.info("folder marker ignored", key=key)
         return
     if not key.startswith(contract.RAW) or key == contract.RAW:
         raise ValueError(f"not a file below {contract.RAW}")
     if uploaded.get("versionId", "null") == "null":
         raise ValueError("the event has no version id: the bucket must be versioned")
-    file = {
-        "bucket": bucket,
-        "key": key,
-        "file_name": key.removeprefix(contract.RAW),
-        "version_id": uploaded["versionId"],
-        "sequencer": uploaded["sequencer"],
-        "size": uploaded.get("size", 0),  # S3 leaves it out of events for empty objects
-    }
-    started = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    states = storage.client("stepfunctions")
-    name = execution_name(bucket, file["version_id"], key)
-    details = {"file_name": file["file_name"], "version_id": file["version_id"], "execution": name}
-    try:
-        states.start_execution(
-            stateMachineArn=settings.state_machine_arn,
-            name=name,
-            input=json.dumps({"file": file, "process_start_time": started}),
-        )
-    except states.exceptions.ExecutionAlreadyExists:
-        log.info("claimed before", **details)
-    else:
-        log.info("claimed", **details)
+    claims.claim(
+        settings.state_machine_arn,
+        File(
+            bucket=bucket,
+            key=key,
+            file_name=key.removeprefix(contract.RAW),
+            version_id=uploaded["versionId"],
+            sequencer=uploaded["sequencer"],
+            size=uploaded.get("size", 0),  # S3 leaves it out of events for empty objects
+        ),
+    )
 
 
 # --- called by the state machine -------------------------------------------------------------------------------------
@@ -138,12 +125,12 @@ def _reject(file: File, event: dict[str, Any], settings: environment.ValidationE
     storage.client("sns").publish(
         TopicArn=settings.failure_topic_arn,
         Subject=contract.SUBJECT_INVALID,
-        Message=_announcement(file, event["reason"], event["execution_arn"], result.get("failed_key")),
+        Message=_announcement(file, event["reason"], event["execution_arn"], result.get("failed_key"), settings.suffix),
     )
     return result
 
 
-def _announcement(file: File, reason: str, execution_arn: str, failed_key: str | None) -> str:
+def _announcement(file: File, reason: str, execution_arn: str, failed_key: str | None, suffix: str) -> str:
     """What the person who gets this at night needs."""
     if len(reason) > _MAX_REASON_CHARACTERS:
         reason = reason[: _MAX_REASON_CHARACTERS - 1] + "…"
@@ -151,7 +138,7 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
     console = f"https://{region}.{_CONSOLES.get(partition, _CONSOLES['aws'])}"
     replay = []
     if failed_key and not _UNSEEN.search(file.key):
-        replay = [f"Replay:    aws s3 cp {_s3_url(file, failed_key)} {_s3_url(file, file.key)}"]
+        replay = [f"Replay:    python -m ops replay files {shlex.quote(failed_key)} --suffix {suffix}"]
     lines = (
         f"File:      {file.file_name}",
         f"Reason:    {reason}",
@@ -163,11 +150,6 @@ def _announcement(file: File, reason: str, execution_arn: str, failed_key: str |
         *replay,
     )
     return "\n".join(_UNSEEN.sub("?", line) for line in lines)
-
-
-def _s3_url(file: File, key: str) -> str:
-    """For a shell."""
-    return shlex.quote(f"s3://{file.bucket}/{key}")
 
 
 _ACTIONS = {

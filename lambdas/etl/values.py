@@ -10,7 +10,7 @@ a part of a common form is looked up or stays as it is, a whole column in one ca
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import compress, count, product, repeat
 from operator import is_
@@ -150,12 +150,11 @@ TIMESTAMP_PARTS = (
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?=[0-9])|%(end)b)|"
     rb"[0-9]{2}/[0-9]{2}/[0-9]{4}(?: (?=[0-9:]{5,8}%(end)b)|%(end)b)|"
     rb"[0-9]{2}-[A-Za-z]{3}-[0-9]{4} (?=[0-9:]{8}%(end)b)|))"
-    rb"((?>(?:[01][0-9]|2[0-3]):[0-5][0-9]|))"
-    rb"((?>:[0-5][0-9](?:\.[0-9]{1,9}+|)|))"
+    rb"((?>(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9}+|)|)|(?<![T ])[0-9]{9,13}+%(end)b|))"
     rb'((?(timestamp_quote)[^"\r\n\0]*+"|[^",\r\n\0]*+))'
 ) % {b"end": rb'(?![^",\r\n])'}
-"""Likewise of a timestamp. Groups: the day and what parts it from the time, (the opening quote again,) the minute, seconds with
-their fraction, the rest. A day that may not go on as it does, or that is of no known form, is left to the rest."""
+"""Likewise of a timestamp. Groups: the day and what parts it from the time, (the opening quote again,) the time (or, without a
+day, the seconds since 1970), the rest. A day that may not go on as it does, or that is of no known form, is left to the rest."""
 
 # A timestamp is a day, a minute of it, and the rest. Whole timestamps hardly repeat, but there are only 1,440 minutes, and the
 # same few thousand days come again and again: each part is looked up.
@@ -170,8 +169,8 @@ _MONTHS = {
 }
 _MINUTES = [b"%02d:%02d" % divmod(number, 60) for number in range(24 * 60)]
 _MINUTE_NUMBERS = {minute: number for number, minute in enumerate(_MINUTES)}
-_SECONDS = [b":%02d" % number for number in range(60)]
-_RESTS = {b"": b":00Z"} | {second: second + b"Z" for second in _SECONDS}
+_RESTS = {b"": b":00Z"} | {second: second + b"Z" for second in (b":%02d" % number for number in range(60))}
+_EPOCH = datetime(1970, 1, 1)
 # Groups: seconds, offset.
 _ISO_REST = re.compile(rb"(:[0-5][0-9](?:\.[0-9]{1,9})?)?(?:Z|([+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?").fullmatch
 
@@ -197,30 +196,35 @@ def timestamp(value: bytes) -> bytes | None:
         return None
     seconds, offset = match.groups()
     if offset:
-        day, minute = _in_utc(day, minute, _offset(offset))
+        days, minute = _in_utc(minute, _offset(offset))
+        day = _shifted(day, days)
     return day and b"%bT%b%bZ" % (day, minute, seconds or b":00")
 
 
-_TIMES = {minute: b"T" + minute for minute in _MINUTES} | {b"": b"T00:00"}
-_FULL_SECONDS = {b"": b":00"}
+_TIMES = {minute: minute + b":00" for minute in _MINUTES} | {b"": b"00:00:00"}
 
 
 def timestamps(parts: Columns) -> tuple[MutableColumns, list[int]]:
     """Likewise for ``timestamp`` and ``TIMESTAMP_PARTS``."""
-    day, minute, seconds, rest = parts
-    days, times = [*map(_DAYS.__getitem__, day)], [*map(_TIMES.get, minute)]
+    day, time, rest = parts
+    days, times = [*map(_DAYS.__getitem__, day)], [*map(_TIMES.get, time, time)]
     offsets = [*map(_OFFSETS.__getitem__, rest)]
     for row, offset in compress(enumerate(offsets), offsets):
         if days[row]:
-            days[row], moved = _in_utc(days[row], minute[row], offset)
-            times[row] = b"T" + moved
-    converted = [days, times, [*map(_FULL_SECONDS.get, seconds, seconds)], [b"Z"] * len(day)]
-    return converted, _convert_others(timestamp, parts, converted, {*_gaps(offsets), *(_gaps(days) if None in days else ())})
+            moved, minute = _in_utc(time[row][:5], offset)
+            times[row] = minute + times[row][5:]
+            if moved:
+                day_then = _shifted(days[row][:-1], moved)
+                days[row] = day_then and day_then + b"T"
+    others = {*_gaps(offsets), *(_gaps(days) if None in days else ())}
+    converted = [days, times, [b"Z"] * len(day)]
+    return converted, _convert_others(timestamp, parts, converted, others)
 
 
-def _in_utc(day: bytes, minute: bytes, offset: int) -> tuple[bytes | None, bytes]:
+def _in_utc(minute: bytes, offset: int) -> tuple[int, bytes]:
+    """The minute without its offset, and how many days later that is."""
     days, number = divmod(_MINUTE_NUMBERS[minute] - offset, len(_MINUTES))
-    return _shifted(day, days) if days else day, _MINUTES[number]
+    return days, _MINUTES[number]
 
 
 @lru_cache(_CACHED_VALUES)
@@ -261,11 +265,8 @@ def _read_epoch(value: bytes) -> bytes | None:
     """Seconds since 1970, 9 or 10 digits; or milliseconds, three digits more."""
     if len(value) not in (9, 10, 12, 13):
         return None
-    seconds, milliseconds = (value[:-3], value[-3:]) if len(value) > 10 else (value, b"")
-    number, second = divmod(int(seconds), 60)
-    days, number = divmod(number, len(_MINUTES))
-    day = _shifted(b"1970-01-01", days)
-    return day and day + b"T" + _MINUTES[number] + _SECONDS[second] + (b"." + milliseconds if milliseconds else b"") + b"Z"
+    seconds, milliseconds = (value[:-3], b"." + value[-3:]) if len(value) > 10 else (value, b"")
+    return b"%b%bZ" % ((_EPOCH + timedelta(seconds=int(seconds))).isoformat().encode(), milliseconds)
 
 
 class _Lookup(dict[bytes, Any]):
@@ -293,5 +294,5 @@ def _read_zone(text: bytes) -> int | None:
 
 
 # A part has the field's white space and its quote, on its outer side.
-_DAYS = _Lookup(lambda text: _day(text.lstrip(b'" ')))
+_DAYS = _Lookup(lambda text: (day := _day(text.lstrip(b'" '))) and day + b"T")
 _OFFSETS = _Lookup(lambda text: _read_zone(text.rstrip(b'" ')))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .json_text import Malformed, kind, parse
+from .json_text import Malformed, kind, parse, twice
 
 MAX_RECORD_BYTES = 1 << 20
 KEPT_BYTES = 16 << 10
@@ -336,9 +336,8 @@ def _columns(window: _Window) -> list[str]:
     names = [name.strip() for name in fields]
     if not all(names):
         raise Unreadable(f"the header's column {names.index('') + 1} has no name")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise Unreadable(f"the header has the column {twice[0][:60]!a} more than once")
+    if (name := twice(names)) is not None:
+        raise Unreadable(f"the header has the column {name[:60]!a} more than once")
     return names
 
 
@@ -347,7 +346,7 @@ _NO_LINE_END = re.compile(rb"[^\r\n]")
 
 def _rows(window: _Window, _: int, columns: list[str]) -> Iterator[Raw]:
     """The rows after the header, or from wherever the window starts."""
-    for raw, fields, fault in _fields(window):
+    for raw, fields, fault in _fields(window, len(columns)):
         if fault is not None:
             yield raw._replace(fault=fault)
         elif len(fields) != len(columns):
@@ -356,12 +355,12 @@ def _rows(window: _Window, _: int, columns: list[str]) -> Iterator[Raw]:
             yield raw._replace(value=dict(zip(columns, fields, strict=True)))
 
 
-def _fields(window: _Window) -> Iterator[tuple[Raw, list[str], str | None]]:
+def _fields(window: _Window, width: int | None = None) -> Iterator[tuple[Raw, list[str], str | None]]:
     """Each row with its fields, or what is wrong with it. Empty lines are none.
 
-    A row ends with its line. If its quotes do not pair there, it goes on to the line where they do, as long as it then is a row;
-    otherwise the line alone is at fault. Such a search ends at the next line with an odd number of quotes, and no line that it
-    passes starts one of its own, so that no file is looked at more than three times.
+    A row ends with its line. If its quotes do not pair there, it goes on to the line where they do, as long as it then is a row,
+    of ``width`` fields; otherwise the line alone is at fault. Such a search ends at the next line with an odd number of quotes,
+    and no line that it passes starts one of its own, so that no file is looked at more than three times.
     """
     while window.skip_white(_NO_LINE_END):
         start, end = window.place, window.line_end(0)
@@ -373,7 +372,7 @@ def _fields(window: _Window) -> Iterator[tuple[Raw, list[str], str | None]]:
         fields, fault = _split(text)
         if fault is not None and text.count(b'"') % 2 and (longer := _pairing_end(window, end)) is not None:
             longer_fields, longer_fault = _split(window.load(longer))
-            if longer_fault is None:
+            if longer_fault is None and width in (None, len(longer_fields)):
                 fields, fault, end, text = longer_fields, None, longer, window.load(longer)
         window.advance(end + 1)
         if text.strip(_WHITE):

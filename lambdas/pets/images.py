@@ -244,6 +244,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise _truncated()
         if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise _damaged(f"the checksum of the PNG's part {kind.decode()} is wrong")
+        if part and kind == b"IHDR":
+            raise _damaged("the PNG says its size twice")
         yield kind, view[position + 8 : end - 4]
         position = end
 

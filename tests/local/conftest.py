@@ -30,8 +30,12 @@ def search_engine():
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory, search_engine):
-    """The embedded AWS, IAM enforced, started once per test session, in a folder of its own: sessions may run side by side."""
-    with Emulator(folder=tmp_path_factory.mktemp("aws"), settings={"OPENSEARCH_URL": search_engine.url}) as emulator:
+    """The embedded AWS, IAM enforced, started once per test session, in a folder of its own: sessions may run side by side.
+
+    Between the attempts of an event that a function has failed to take lie tenths of a second.
+    """
+    settings = {"OPENSEARCH_URL": search_engine.url, "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1"}
+    with Emulator(folder=tmp_path_factory.mktemp("aws"), settings=settings) as emulator:
         yield emulator
 
 
@@ -93,7 +97,7 @@ def denied(aws):
     """`with denied(role, action, resource):` takes one permission away from a role for a while."""
 
     @contextmanager
-    def deny(role: str, action: str, resource: str):
+    def deny(role: str, action: str | list[str], resource: str):
         iam = aws.client("iam")
         statement = {"Effect": "Deny", "Action": action, "Resource": resource}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})

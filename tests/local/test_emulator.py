@@ -50,7 +50,7 @@ def test_it_outlives_the_process_that_started_it(own, tmp_path):
     "not json", '{"pid": 1}',
     json.dumps({"pid": 2**22 + 1, "port": 4566, "started": "2026-01-01"}),  # no such process
     json.dumps({"pid": os.getpid(), "port": 4566, "started": "2026-01-01"}),  # another program under the old number
-])
+], ids=["no JSON", "no port", "no process", "another process"])
 def test_a_stale_state_file_is_no_emulator(tmp_path, content):
     (tmp_path / "emulator.json").write_text(content)
     assert Emulator.running(folder=tmp_path) is None

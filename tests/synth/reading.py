@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,21 @@ DOCUMENT = re.compile(r"^\$\{data\.aws_iam_policy_document\.(\w+)\.json\}$")
 REFERENCE = re.compile(r"\$\{(\w+)\.(\w+)\.(\w+)\}")
 
 
+_folder = tempfile.TemporaryDirectory()
+_synthesised: dict[tuple[Callable[..., TerraformStack], str, str], Synthesised] = {}
+
+
 def synthesise(kind: Callable[..., TerraformStack], id_: str, **properties: Any) -> Synthesised:
-    """A stack alone in an app, synthesised."""
-    return Synthesised.of(kind(app(), id_, **properties))
+    """A stack alone in an app, synthesised; once for the same properties, since tests only read it."""
+    key = kind, id_, json.dumps(properties, sort_keys=True)
+    if key not in _synthesised:
+        _synthesised[key] = Synthesised.of(kind(app(), id_, **properties))
+    return _synthesised[key]
 
 
 def app() -> App:
-    return Testing.app()
+    """An app whose folder is gone when the tests are over; CDKTF would leave one behind for each."""
+    return Testing.app(outdir=_folder.name)
 
 
 class Synthesised:

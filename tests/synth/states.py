@@ -235,3 +235,36 @@ def _within_the_limit(output: Any) -> Any:
     if len(json.dumps(output, ensure_ascii=False).encode("utf-8", "surrogatepass")) > STATE_LIMIT:
         raise Failure("States.DataLimitExceeded", "The state/task returned a result with a size exceeding the maximum")
     return output
+
+
+def lambda_error(name: str, message: str) -> str:
+    """The cause of a failed Python function."""
+    trace = ['  File "/var/task/lambdas/some/module.py", line 19, in handler\n']
+    return json.dumps({"errorMessage": message, "errorType": name, "requestId": "7d8e", "stackTrace": trace})
+
+
+def causes(longest: int) -> dict[str, tuple[str | None, str]]:
+    """Causes of failures, and what a machine that keeps so many characters makes of each: Lambda's message, or all of it."""
+    lambdas = 'line 3: it\'s "no" JSON\nat all'
+    long = "x" * 32768
+    plain = {
+        "plain": "The table is gone (Service: DynamoDb, Status Code: 400)",
+        "empty": "",
+        "other JSON": '{"other": 1}',
+        "no fields": "{}",
+        "a number for a message": '{"errorMessage": 7}',
+        "null for a message": '{"errorMessage": null}',
+        "only a type": '{"errorType": "Runtime.ExitError"}',
+        "cut off": '{"errorMessage": "cut off in the midd',
+        "a brace": "{",
+        "no JSON in braces": "{no JSON}",
+        "Python in braces": "{'a': 1}",
+        "an array": "[1, 2]",
+    }
+    return {
+        "of Lambda": (lambda_error("Boom", lambdas), lambdas),
+        "of Lambda, without a message": (lambda_error("Boom", ""), ""),
+        "none": (None, ""),
+        "as long as can be": (long, long[:longest]),
+        **{name: (cause, cause) for name, cause in plain.items()},
+    }

@@ -89,6 +89,7 @@ class Parts:
             period_seconds=60,
             of_periods=1,
             label="l",
+            runbook="r",
         )
 
     def dashboard(self, n):
@@ -620,7 +621,7 @@ def test_missing_data_of_a_sign_of_life_is_an_alarm(parts, missing_is_alarm):
     """R7: and of nothing else."""
     alarm = {
         "name": "life", "description": "d", "expression": "errors", "metrics": [METRIC], "topic": parts.topic, "above": 1,
-        "period_seconds": 60, "of_periods": 1, "label": "l",
+        "period_seconds": 60, "of_periods": 1, "label": "l", "runbook": "r",
     }  # fmt: skip
     Alarm(parts.stack, "life", **alarm, missing_is_alarm=missing_is_alarm)
     found = parts.synthesise().one("aws_cloudwatch_metric_alarm", "life")

@@ -12,6 +12,7 @@ KEY = "<aws_kms_key etl/failures/key arn>"
 PIPELINE = ARN.format("states", "stateMachine:etl-pipeline")
 PIPELINE_EXECUTIONS = ARN.format("states", "execution:etl-pipeline")
 RECOVERY = ARN.format("states", "stateMachine:etl-recovery")
+RECOVERY_EXECUTIONS = ARN.format("states", "execution:etl-recovery")
 VALIDATION = ARN.format("lambda", "function:etl-validation")
 TRANSFORMATION = ARN.format("lambda", "function:etl-transformation")
 
@@ -57,6 +58,16 @@ GRANTS = {
         ("dynamodb:UpdateItem", TABLE),
         *ANNOUNCE,
     },
+    "etl/sweep/role": {
+        ("s3:ListBucket", BUCKET),
+        ("s3:GetObject", f"{BUCKET}/raw/*"),
+        ("dynamodb:Query", TABLE),
+        ("dynamodb:Query", f"{TABLE}/index/status-index"),
+        ("states:StartExecution", PIPELINE),
+        ("states:StartExecution", RECOVERY),
+        ("states:DescribeExecution", PIPELINE_EXECUTIONS + ":*"),
+        ("states:DescribeExecution", RECOVERY_EXECUTIONS + ":*"),
+    },
     "etl/not_succeeded/role": {
         ("states:StartExecution", RECOVERY),
     },
@@ -66,6 +77,7 @@ GRANTS = {
 RUNTIME = {
     "etl/validation/role": function_runtime("etl-validation"),
     "etl/transformation/role": function_runtime("etl-transformation"),
+    "etl/sweep/role": function_runtime("etl-sweep"),
     "etl/pipeline/role": MACHINE_RUNTIME,
     "etl/recovery/role": MACHINE_RUNTIME,
 }

@@ -1,5 +1,6 @@
 """The ETL pipeline's resources as the JSON shows them: bucket, notification, functions, table, topic, alarms, outputs (E)."""
 
+import json
 from fractions import Fraction
 
 import pytest
@@ -79,7 +80,7 @@ def test_every_object_under_raw_invokes_the_validation(etl):
 
 def test_only_this_bucket_may_invoke_the_validation(etl):
     """E2, C8."""
-    permission = etl.readable(etl.one("aws_lambda_permission"))
+    permission = etl.readable(etl.one("aws_lambda_permission", "etl/validation"))
     assert permission["function_name"] == "<aws_lambda_function etl/validation/function function_name>"
     assert (permission["principal"], permission["action"]) == ("s3.amazonaws.com", "lambda:InvokeFunction")
     assert permission["source_arn"] == "arn:aws:s3:::etl-pipeline-111122223333"
@@ -109,6 +110,7 @@ def test_functions_run_the_same_code_each_by_its_handler(etl):
     assert {path: body["handler"] for path, body in functions.items()} == {
         "etl/validation/function": contract.VALIDATION_HANDLER,
         "etl/transformation/function": contract.TRANSFORMATION_HANDLER,
+        "etl/sweep/function": contract.SWEEP_HANDLER,
     }
     assert {body["runtime"] for body in functions.values()} == {"python3.13"}
     assert len({body["source_code_hash"] for body in functions.values()}) == 1
@@ -136,7 +138,8 @@ def test_memory_timeout_and_concurrency_are_settings(etl):
 def test_only_the_transformation_has_room_for_a_part(etl):
     """E12: the output of a range lies in its ephemeral storage; Lambda's own 512 MB need no mention."""
     storage = {path: body.get("ephemeral_storage") for path, body in etl.all("aws_lambda_function").items()}
-    assert storage == {"etl/validation/function": None, "etl/transformation/function": {"size": 10240}}
+    assert storage.pop("etl/transformation/function") == {"size": 10240}
+    assert storage == {"etl/validation/function": None, "etl/sweep/function": None}
     least = synthesise(TapStack, "x", etl_transformation_ephemeral_storage_mb=512)
     assert "ephemeral_storage" not in least.one("aws_lambda_function", "etl/transformation")
 
@@ -149,6 +152,7 @@ def test_environment_is_exactly_what_the_functions_read(etl):
 
     assert set(variables("validation")) == set(contract.VALIDATION_ENVIRONMENT)
     assert set(variables("transformation")) == set(contract.TRANSFORMATION_ENVIRONMENT)
+    assert set(variables("sweep")) == set(contract.SWEEP_ENVIRONMENT)
     assert variables("validation")[contract.ENV_STATE_MACHINE_ARN] == ARN.format("states", "stateMachine:etl-pipeline")
     assert variables("validation")[contract.ENV_TOPIC_ARN] == ARN.format("sns", "etl-failures")
 
@@ -162,6 +166,11 @@ def test_functions_accept_the_environment_that_is_set(etl, staging):
         assert environment.validation(values["etl/validation/function"]).max_file_bytes == 1024**4
         transformation = environment.transformation(values["etl/transformation/function"])
         assert transformation == environment.TransformationEnvironment(Fraction(1, 100), max_piece_bytes=5 * 1024**3)
+        sweep = environment.sweep(values["etl/sweep/function"])
+        assert sweep.table == stack.one("aws_dynamodb_table")["name"]
+        assert sweep.bucket == stack.readable(stack.one("aws_s3_bucket", "etl/data")["bucket"])
+        for machine, arn in (("pipeline", sweep.state_machine_arn), ("recovery", sweep.recovery_arn)):
+            assert arn.endswith(":stateMachine:" + stack.one("aws_sfn_state_machine", f"etl/{machine}")["name"])
 
 
 def test_thresholds_reach_the_functions():
@@ -179,6 +188,38 @@ def test_machine_the_function_starts_is_the_machine_there_is(etl, staging):
     for stack in (etl, staging.under("etl")):
         arn = stack.one("aws_lambda_function", "etl/validation")["environment"]["variables"]["STATE_MACHINE_ARN"]
         assert arn.endswith(":stateMachine:" + stack.one("aws_sfn_state_machine", "etl/pipeline")["name"])
+
+
+# --- sweep ----------------------------------------------------------------------------------------------------------
+
+
+def test_sweep_comes_every_15_minutes(etl):
+    """E7c: by a schedule of its own, which finds everything in its place; no sweep meets the next."""
+    assert etl.one("aws_cloudwatch_event_rule", "etl/sweeps")["schedule_expression"] == "rate(15 minutes)"
+    target = etl.one("aws_cloudwatch_event_target", "etl/sweeps")
+    assert etl.readable(target["arn"]) == ARN.format("lambda", "function:etl-sweep")
+    assert set(target["depends_on"]) == {
+        etl.address("aws_lambda_permission", "etl/sweep/permit_events"),
+        etl.address("aws_dynamodb_table", "etl/metadata/table"),
+        etl.address("aws_sfn_state_machine", "etl/pipeline/machine"),
+        etl.address("aws_sfn_state_machine", "etl/recovery/machine"),
+        etl.address("aws_iam_role_policy", "etl/sweep/role/runtime_policy"),
+        etl.address("aws_iam_role_policy", "etl/sweep/role/grants_policy"),
+    }
+    permission = etl.readable(etl.one("aws_lambda_permission", "etl/sweep"))
+    assert (permission["principal"], permission["source_account"]) == ("events.amazonaws.com", "111122223333")
+    assert permission["source_arn"] == ARN.format("events", "rule/etl-sweep")
+    assert etl.one("aws_lambda_function", "etl/sweep")["timeout"] < 15 * 60
+
+
+def test_dashboard_shows_the_sweep(etl):
+    """E7c, E10."""
+    body = json.loads(etl.readable(etl.one("aws_cloudwatch_dashboard")["dashboard_body"]))
+    drawn = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
+    shown = {metric[1] for metric in drawn if "etl-sweep" in metric}
+    assert shown == {"Invocations", "Errors", "Throttles", "Duration"}
+    assert any("etl-sweep-dlq" in metric for metric in drawn)
+    assert all(widget["x"] + widget["width"] <= 24 for widget in body["widgets"])
 
 
 # --- table ----------------------------------------------------------------------------------------------------------
@@ -232,7 +273,7 @@ def test_subjects_are_constant_ascii_and_short():
 # --- alarms ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["validation", "transformation"])
+@pytest.mark.parametrize("name", ["validation", "transformation", "sweep"])
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

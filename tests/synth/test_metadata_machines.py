@@ -11,7 +11,7 @@ from lambdas.metadata import contract
 from tap_stack import TapStack
 from tests.synth.events import object_event, status_event
 from tests.synth.reading import synthesise
-from tests.synth.states import EXPRESSION, Failure, execute, pauses, takes, ways
+from tests.synth.states import EXPRESSION, Failure, causes, execute, lambda_error, pauses, takes, ways
 
 MACHINE = "arn:aws:states:us-east-1:111122223333:stateMachine:metadata-pipeline"
 EXECUTION = "arn:aws:states:us-east-1:111122223333:execution:metadata-pipeline:4f1c8f0e"
@@ -236,30 +236,7 @@ def test_a_retry_stamps_the_same(pipeline, table):
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
-def lambda_error(name, message):
-    """The cause of a failed Python function."""
-    trace = ['  File "/var/task/lambdas/metadata/indexing.py", line 19, in handler\n']
-    return json.dumps({"errorMessage": message, "errorType": name, "requestId": "7d8e", "stackTrace": trace})
-
-
-CAUSES = {
-    "of Lambda": (lambda_error("Boom", 'line 3: it\'s "no" JSON\nat all'), 'line 3: it\'s "no" JSON\nat all'),
-    "of Lambda, without a message": (lambda_error("Boom", ""), ""),
-    "plain": ("The specified version does not exist. (Service: S3, Status Code: 404)", None),
-    "none": (None, ""),
-    "empty": ("", ""),
-    "other JSON": ('{"other": 1}', None),
-    "no fields": ("{}", None),
-    "a number for a message": ('{"errorMessage": 7}', None),
-    "null for a message": ('{"errorMessage": null}', None),
-    "cut off": ('{"errorMessage": "cut off in the midd', None),
-    "a brace": ("{", None),
-    "no JSON in braces": ("{no JSON}", None),
-    "Python in braces": ("{'a': 1}", None),
-    "an array": ("[1, 2]", None),
-    "as long as can be": ("x" * 32768, "x" * 8000),
-}
-"""Causes, and what the record says; None for the same."""
+CAUSES = causes(8000)
 
 
 @pytest.mark.parametrize("where", ["Fetch", "Index"])
@@ -267,7 +244,6 @@ CAUSES = {
 def test_every_failure_is_recorded_once(pipeline, recovery, table, where, cause, text):
     """M6: six attributes; the cause is Lambda's message if there is one; the execution fails with the same words; and the
     recovery, which sees its end, adds nothing."""
-    text = cause if text is None else text
     event = object_event(KEY)
     done = run(pipeline, table, event, **{where.lower(): raising("Boom", cause)})
     item = table.one

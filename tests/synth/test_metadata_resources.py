@@ -397,7 +397,7 @@ def test_one_alarm_on_the_pipelines_executions(metadata):
     assert (alarm["evaluation_periods"], alarm["datapoints_to_alarm"], alarm["threshold"]) == (5, 1, 0)
     assert alarm["alarm_actions"] == [ARN.format("sns", "metadata-alarms")]
     assert alarm["alarm_name"] == metadata.json["output"]["metadata_alarm_name"]["value"]
-    assert "dynamodb scan --region us-east-1 --table-name metadata-processing-failures" in alarm["alarm_description"]
+    assert "python -m ops replay metadata --suffix prod" in alarm["alarm_description"]
 
 
 def test_no_alarm_of_the_functions_own(metadata):

@@ -8,6 +8,8 @@ OF_TAP = [
     ("aws_s3_bucket_notification", {"lambda_function": [{"events": ["s3:ObjectCreated:*"], "filter_prefix": "raw/"}]}),
     ("aws_lambda_function", {"function_name": "etl-validation", "runtime": "python3.13", "tracing_config": {"mode": "Active"}}),
     ("aws_lambda_function", {"function_name": "etl-transformation", "architectures": ["arm64"]}),
+    ("aws_lambda_function", {"function_name": "etl-sweep", "timeout": 840}),
+    ("aws_cloudwatch_event_rule", {"name": "etl-sweep", "schedule_expression": "rate(15 minutes)"}),
     ("aws_sfn_state_machine", {"name": "etl-pipeline", "tracing_configuration": {"enabled": True}}),
     ("aws_sfn_state_machine", {"name": "etl-recovery"}),
     ("aws_dynamodb_table", {"name": "etl-file-metadata", "hash_key": "file_name", "range_key": "process_start_time"}),

@@ -77,6 +77,7 @@ def aws(monkeypatch):
     monkeypatch.setattr(storage, "client", lambda service: getattr(clients, service))
     monkeypatch.setenv(contract.ENV_STATE_MACHINE_ARN, "arn:aws:states:us-east-1:111122223333:stateMachine:etl-pipeline")
     monkeypatch.setenv(contract.ENV_TOPIC_ARN, "arn:aws:sns:us-east-1:111122223333:etl-failures")
+    monkeypatch.setenv(contract.ENV_SUFFIX, "prod")
     monkeypatch.setenv(contract.ENV_MAX_FILE_BYTES, "1000")
     monkeypatch.setenv(contract.ENV_MAX_REJECT_RATIO, "0.01")
     monkeypatch.setenv(contract.ENV_MAX_PIECE_BYTES, "1000")

@@ -9,7 +9,7 @@ import pytest
 from checks.asl import WITHOUT_CATCH_ALL
 from lambdas.pets import contract
 from tests.synth.events import object_event, status_event
-from tests.synth.states import Failure, execute, pauses, takes, ways
+from tests.synth.states import Failure, causes, execute, lambda_error, pauses, takes, ways
 
 FUNCTION = "arn:aws:lambda:us-east-1:111122223333:function:serverlessapp-"
 MACHINE = "arn:aws:states:us-east-1:111122223333:stateMachine:serverlessapp-pet-detector"
@@ -394,12 +394,6 @@ def test_machines_outlast_every_single_cause(pets, pipeline, recovery):
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
-def lambda_error(name, message):
-    """The cause of a failed Python function."""
-    trace = ['  File "/var/task/lambdas/pets/recognition.py", line 19, in detect_labels\n']
-    return json.dumps({"errorMessage": message, "errorType": name, "requestId": "7d8e", "stackTrace": trace})
-
-
 def test_rekognition_is_down(pipeline, recovery):
     """P3: tried as long as its retrier says; then the record and the execution fail with the same words, the image stays where
     it is, and the recovery adds nothing."""
@@ -418,32 +412,13 @@ def test_rekognition_is_down(pipeline, recovery):
     assert world.record == before
 
 
-CAUSES = {
-    "of Lambda": (lambda_error("Boom", 'line 3: it\'s "no" JSON\nat all'), 'line 3: it\'s "no" JSON\nat all'),
-    "of Lambda, without a message": (lambda_error("Boom", ""), ""),
-    "plain": ("The table is gone (Service: DynamoDb, Status Code: 400)", None),
-    "none": (None, ""),
-    "empty": ("", ""),
-    "other JSON": ('{"other": 1}', None),
-    "no fields": ("{}", None),
-    "a number for a message": ('{"errorMessage": 7}', None),
-    "null for a message": ('{"errorMessage": null}', None),
-    "only a type": ('{"errorType": "Runtime.ExitError"}', None),
-    "cut off": ('{"errorMessage": "cut off in the midd', None),
-    "a brace": ("{", None),
-    "no JSON in braces": ("{no JSON}", None),
-    "Python in braces": ("{'a': 1}", None),
-    "an array": ("[1, 2]", None),
-    "as long as can be": ("x" * 32768, "x" * 2000),
-}
-"""Causes, and what is passed on; None for the same."""
+CAUSES = causes(2000)
 
 
 @pytest.mark.parametrize("where", STEPS)
 @pytest.mark.parametrize(("cause", "text"), CAUSES.values(), ids=CAUSES)
 def test_every_failure_ends_in_the_same_words(pipeline, where, cause, text):
     """P3: at every step: one call of GiveUp, and the execution fails with what it was told."""
-    text = cause if text is None else text
     done = run(pipeline, World(DOUBTFUL, **{where: Failure("Boom", cause)}))
     assert (done.status, done.error, done.cause) == ("FAILED", "Boom", text)
     assert done.arguments("GiveUp")["Payload"] == {

@@ -121,6 +121,7 @@ def test_deployment_goes_step_by_step_and_back(parts):
         period_seconds=60,
         of_periods=1,
         label="l",
+        runbook="r",
     )
     parts.alias(alarms=[more])
     found = parts.synthesise()

@@ -47,8 +47,8 @@ def commands(where):
 
 
 def test_there_are_workflows_for_each_step():
-    """P10: pull request, promotion, deployment, rollback; nothing else reads the folder."""
-    assert set(WORKFLOWS) == {"deploy", "promote", "pull-request", "rollback"}
+    """P10: pull request, promotion, deployment, rollback, and what the nights test; nothing else reads the folder."""
+    assert set(WORKFLOWS) == {"deploy", "nightly", "promote", "pull-request", "rollback"}
     assert all(path.suffix == ".yml" for path in FILES)
 
 
@@ -93,6 +93,17 @@ def test_pull_requests_are_checked_whole():
     assert triggers("pull-request") == {"pull_request": {"branches": ["main"]}}
 
 
+def test_nights_run_what_takes_too_long_for_a_pull_request():
+    """P10: each target by itself, whatever becomes of the others; who waits for a night can start it by hand."""
+    assert set(triggers("nightly")) == {"schedule", "workflow_dispatch"}
+    job = JOBS["nightly", "test"]
+    assert job["strategy"] == {
+        "fail-fast": False, "matrix": {"target": ["test-faults", "test-permissions", "test-upgrade"]}}
+    last = job["steps"][-1]
+    assert (last["run"], last["env"]) == ('make "$TARGET"', {"TARGET": "${{ matrix.target }}"})
+    assert "continue-on-error" not in TEXTS["nightly"]
+
+
 # --- who may do what ------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +120,7 @@ def test_jobs_have_these_permissions_and_no_others():
     expected = {
         ("deploy", "apply"): of_aws,
         ("deploy", "plan"): of_aws,
+        ("nightly", "test"): {"contents": "read"},
         ("promote", "check"): {"contents": "read"},
         ("promote", "dev"): of_aws,
         ("promote", "prod"): of_aws,

@@ -174,6 +174,7 @@ def test_wrong_cut_is_never_published(etl, large, misleading):
     assert large.uploads(name) == []
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_denied_map(etl, inbox, denied, large, mixed):
     """E12, E7a, E11: the machine's own right to start its ranges is needed; without it the upload is given up, the file set
     aside, announced once and recorded."""

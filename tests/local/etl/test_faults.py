@@ -113,6 +113,7 @@ def test_killed_worker_is_retried(aws, etl, workers):
     assert [run.name for run in execution_of(etl, record).states if run.failed] == ["Transform"]
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_failing_transformation(etl, inbox, denied):
     """E7a: retried, then set aside, announced, recorded FAILED; the execution fails."""
     name = "broken/denied.csv"
@@ -128,6 +129,7 @@ def test_failing_transformation(etl, inbox, denied):
     assert execution_of(etl, record).status == "FAILED"
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_failing_announcement_does_not_lose_the_record(aws, etl, inbox, denied):
     """E7a: each step of the error path has its own way on."""
     name = "broken/silent.csv"
@@ -142,6 +144,7 @@ def test_failing_announcement_does_not_lose_the_record(aws, etl, inbox, denied):
     assert inbox.messages(f"raw/{name}") == []
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_missing_version_is_recorded_and_announced(aws, etl, inbox):
     """E7a: a forged event, or a version deleted for good: nothing to set aside, yet one record and one notice."""
     name = "forged/gone.csv"
@@ -204,7 +207,7 @@ def test_status_event_of_a_finished_file_changes_nothing(aws, etl, inbox):
     told = aws.client("stepfunctions").describe_execution(executionArn=record["execution_arn"])
     recovery = etl.machine_arn.replace("etl-pipeline", "etl-recovery")
     states = aws.client("stepfunctions")
-    before = len(states.list_executions(stateMachineArn=recovery)["executions"])
+    before = len(states.list_executions(stateMachineArn=recovery, statusFilter="SUCCEEDED")["executions"])
     aws.client("events").put_events(Entries=[{
         "Source": "injected:aws.states", "DetailType": "Step Functions Execution Status Change", "Detail": json.dumps({
             "executionArn": record["execution_arn"], "stateMachineArn": etl.machine_arn, "status": "ABORTED",

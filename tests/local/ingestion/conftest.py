@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from local.ingestion import Ingestion
+from lambdas.ingestion import contract
+from local.ingestion import Ingestion, records_of
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,16 @@ def lines(records) -> bytes:
 def numbered(prefix: str, count: int, start: int = 0) -> list[dict]:
     """Valid records, numbered."""
     return [record(f"{prefix}-{number}", value=number) for number in range(start, start + count)]
+
+
+def numbers_of(file, ingestion) -> list[int]:
+    """The numbers of a file's records, as `numbered` made them, in the order of the file."""
+    own = sorted(records_of(file, ingestion.records(file.region)), key=lambda item: item[contract.SOURCE_OFFSET])
+    return [json.loads(item[contract.DATA])["value"] for item in own]
+
+
+def logged(ingestion, region, group, pattern) -> list[str]:
+    """The lines of a log group that fit a pattern of CloudWatch's."""
+    pages = ingestion.client("logs", region).get_paginator("filter_log_events").paginate(
+        logGroupName=group, filterPattern=pattern)
+    return [event["message"].strip() for page in pages for event in page["events"]]

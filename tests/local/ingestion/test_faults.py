@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import signal
 import urllib.request
 import zipfile
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from lambdas.ingestion import contract
 from local.executions import wait_for
 from local.ingestion import REGIONS, records_of
 from tests.local.conftest import throttled
-from tests.local.ingestion.conftest import lines, numbered, record
+from tests.local.ingestion.conftest import lines, logged, numbered, numbers_of, record
 
 EAST, WEST = REGIONS
 
@@ -30,12 +28,6 @@ def processor(ingestion):
     return of
 
 
-def numbers_of(file, ingestion) -> list[int]:
-    """The numbers of a file's records, as `numbered` made them, in the order of the file."""
-    own = sorted(records_of(file, ingestion.records(EAST)), key=lambda item: item[contract.SOURCE_OFFSET])
-    return [json.loads(item[contract.DATA])["value"] for item in own]
-
-
 def dead_letters(ingestion, region, url=None):
     """Take what waits in the processor's dead-letter queue, or in another one."""
     sqs, url = ingestion.client("sqs", region), url or ingestion.output("dlq_url", region)
@@ -43,13 +35,6 @@ def dead_letters(ingestion, region, url=None):
     for message in found:
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return [json.loads(message["Body"]) for message in found]
-
-
-def logged(ingestion, region, group, pattern) -> list[str]:
-    """The lines of a log group that fit a pattern of CloudWatch's."""
-    pages = ingestion.client("logs", region).get_paginator("filter_log_events").paginate(
-        logGroupName=group, filterPattern=pattern)
-    return [event["message"].strip() for page in pages for event in page["events"]]
 
 
 def test_throttled_table_loses_nothing(aws, ingestion, name):
@@ -60,22 +45,6 @@ def test_throttled_table_loses_nothing(aws, ingestion, name):
     assert throttled(aws, EAST, ingestion.table, 0) == 0
     assert [done[each] for each in contract.COUNTS] == [100, 100, 0, 0, 0]
     assert numbers_of(file, ingestion) == list(range(100))
-
-
-def test_killed_processor_goes_on_from_its_checkpoint(ingestion, name, workers):
-    """R3b: killed when a part was stored; Lambda's retry does not begin again, loses nothing and stores nothing twice."""
-    file = ingestion.upload(EAST, f"{name}.json", lines(numbered(name, 2_000)))
-    wait_for(lambda: (at := ingestion.checkpoint(file)) and at[contract.OFFSET], 300, lambda: "no checkpoint")
-    for pid in workers():
-        os.kill(pid, signal.SIGKILL)
-    reached = ingestion.checkpoint(file)
-    assert reached[contract.DONE] == "false"
-    [done] = ingestion.wait([file], seconds=600).values()
-    assert [done[each] for each in contract.COUNTS] == [2_000, 2_000, 0, 0, 0]
-    assert numbers_of(file, ingestion) == list(range(2_000))
-    group = f"/aws/lambda/{ingestion.output('function_name', EAST)}"
-    started = [told for told in map(json.loads, logged(ingestion, EAST, group, '"started"')) if told["key"] == file.key]
-    assert [told["offset"] for told in started] == [0, reached[contract.OFFSET]]
 
 
 @pytest.mark.parametrize("region", REGIONS)

@@ -59,16 +59,6 @@ def test_every_kind_of_file(ingestion, name, region):
     assert broken[contract.TIMESTAMP] == contract.NO_TIMESTAMP
 
 
-def test_ten_thousand_records_in_one_file(ingestion, name):
-    """R3b: stored = records in the file, provably: by its counts, and by the items themselves."""
-    file = ingestion.upload(EAST, f"{name}.json", lines(numbered(name, 10_000)))
-    [done] = ingestion.wait([file], seconds=900).values()
-    assert counts(done) == (10_000, 10_000, 0, 0, 0)
-    own = records_of(file, ingestion.records(EAST))
-    assert {item[contract.RECORD_ID] for item in own} == {f"{name}-{number}" for number in range(10_000)}
-    assert all(json.loads(item[contract.DATA])["value"] == int(item[contract.RECORD_ID].rpartition("-")[2]) for item in own)
-
-
 def test_same_file_three_times_changes_nothing(ingestion, name):
     """R3a: two more uploads, and the first one's event once more: not an attribute of a record changes; all are known."""
     body = lines([*numbered(name, 20), {"no id": name}, {"recordId": f"{name}-untimed"}])

@@ -13,6 +13,7 @@ TOPIC = "arn:aws:sns:eu-west-1:123456789012:failures"
 ENVIRONMENT = {
     contract.ENV_STATE_MACHINE_ARN: MACHINE,
     contract.ENV_TOPIC_ARN: TOPIC,
+    contract.ENV_SUFFIX: "dev",
     contract.ENV_MAX_FILE_BYTES: "1000000",
     contract.ENV_MAX_REJECT_RATIO: "0.01",
     contract.ENV_MAX_PIECE_BYTES: "100000000",

@@ -3,10 +3,14 @@
 import hashlib
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 from botocore.exceptions import ClientError
 
 BUCKET = "bucket"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""When the first object was put; each later one a second later."""
 
 
 def client_error(code: str, operation: str = "Operation") -> ClientError:
@@ -34,6 +38,8 @@ class FakeS3:
             "VersionId": version_id or f"v{self._number}",
             "Body": body,
             "ETag": f'"{hashlib.sha256(body or b"").hexdigest()[:16]}"',
+            "ContentLength": len(body or b""),
+            "LastModified": EPOCH + timedelta(seconds=self._number - 1),
             "Metadata": {},
             **attributes,
         }
@@ -81,6 +87,23 @@ class FakeS3:
 
         return call
 
+    def get_paginator(self, operation):
+        """Pages of two."""
+        assert operation == "list_objects_v2"
+
+        def paginate(Bucket, Prefix):
+            assert Bucket == BUCKET
+            keys = [key for key in self.keys() if key.startswith(Prefix)]
+            for start in range(0, max(len(keys), 1), 2):
+                self.calls.append((operation, Prefix))
+                found = [(key, self._current(key)) for key in keys[start : start + 2]]
+                contents = [
+                    {"Key": key, "LastModified": each["LastModified"], "Size": each["ContentLength"]} for key, each in found
+                ]
+                yield {"Contents": contents} if contents else {}
+
+        return SimpleNamespace(paginate=paginate)
+
     def copy(self, source, bucket, key, ExtraArgs, Config):
         assert bucket == source["Bucket"] == BUCKET
         assert ExtraArgs == {"TaggingDirective": "REPLACE"}
@@ -106,8 +129,10 @@ class FakeS3:
         if IfMatch and current["ETag"] != IfMatch:
             raise client_error("PreconditionFailed")
 
-    def _head_object(self, key):
-        if not (current := self._current(key)):
+    def _head_object(self, key, VersionId=None):
+        if VersionId and not [each for each in self.versions.get(key, ()) if each["VersionId"] == VersionId]:
+            raise client_error("404")
+        if not (current := self._version(key, VersionId) if VersionId else self._current(key)):
             raise client_error("404")
         return current
 

@@ -168,7 +168,7 @@ def test_reject(aws, name):
         assert "Replay" not in message["Message"]  # a command that can be read otherwise than it runs is not offered
         return
     command = message["Message"].split("Replay:    ")[1]
-    assert shlex.split(command) == ["aws", "s3", "cp", f"s3://{BUCKET}/failed/{name}", f"s3://{BUCKET}/raw/{name}"]
+    assert shlex.split(command) == ["python", "-m", "ops", "replay", "files", f"failed/{name}", "--suffix", "dev"]
 
 
 def test_announcements_are_bounded(aws):
@@ -255,6 +255,25 @@ def test_reject_ratio(aws, bad, good, valid):
         reason = f"{bad} of {bad + good} rows cannot be converted; at most 1 % may be rejected"
         assert result == {"valid": False, "reason": reason, "rows_written": 0, **counts}
         assert aws.s3.keys() == ["failed/a.csv.rejects/e/part-00000.jsonl", "raw/a.csv"]
+
+
+OTHER_HEADER = b"customer_id,transaction_id,amount,timestamp\n"
+
+
+def test_second_table_with_other_columns(aws):
+    """E4a: its ids would change places; the file is set aside, whatever the share of rejects."""
+    file = upload(aws, "a.csv", HEADER + ROW * 200 + OTHER_HEADER + ROW)
+    where = len(HEADER) + 200 * len(ROW)
+    reason = f"a second header, with other columns, is at byte {where}: split the file into one for each table"
+    counts = {"rows_read": 202, "rows_written": 0, "rows_rejected": 1, "rejects_prefix": "failed/a.csv.rejects/e/"}
+    assert convert(file) == {"valid": False, "reason": reason, **counts}
+    assert aws.s3.keys() == ["failed/a.csv.rejects/e/part-00000.jsonl", "raw/a.csv"]
+
+
+def test_second_table_with_the_same_columns(aws):
+    """E5b: its header is one rejected row."""
+    file = upload(aws, "a.csv", HEADER + ROW * 200 + HEADER.replace(b",", b" , ") + ROW)
+    assert (convert(file)["rows_written"], convert(file)["rows_rejected"]) == (201, 1)
 
 
 def test_too_many_rejects_of_a_large_file_leave_no_upload(aws):

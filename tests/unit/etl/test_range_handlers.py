@@ -233,6 +233,19 @@ def test_too_many_rejects_of_ranges(aws):
     assert (aws.s3.keys(), aws.s3.uploads) == ([f"{REJECTS}part-00000.jsonl", "raw/a.csv"], {})
 
 
+def test_second_table_in_a_range(aws):
+    """E4a, E12: the ranges behind know nothing of its header, so all of the file is set aside; the first such header is told."""
+    rows, other = body(), b"customer_id,transaction_id,amount,timestamp\n"
+    places = [rows.index(b"\n", len(rows) // part) + 1 for part in (2, 3)]
+    data = rows[: places[1]] + other + rows[places[1] : places[0]] + other + rows[places[0] :]
+    file = upload(aws, "a.csv", data)
+    plan, event = convert_ranges(file)
+    assert len(plan["ranges"]) > 3 and [part["other_header"] for part in event["parts"] if "other_header" in part]
+    answer = ask("complete", file, **event)
+    assert answer["valid"] is False and f"at byte {places[1]}:" in answer["reason"]
+    assert (keys(aws, "processed/"), aws.s3.uploads) == ([], {})
+
+
 def test_rejects_of_one_range_may_exceed_the_ratio(aws):
     """E5c, E12: 20 of 2,000 are not above 1 %, though they are many of the first range's."""
     file = upload(aws, "a.csv", body(bad=range(20)))

@@ -1,8 +1,10 @@
 """S3 (E4b, E4c, E4d, E3c): all or nothing, never an older output over a newer, whoever else is at work."""
 
+from datetime import timedelta
+
 import pytest
-from botocore.exceptions import ReadTimeoutError, ResponseStreamingError
-from fake_s3 import BUCKET, FakeS3, client_error
+from botocore.exceptions import ClientError, ReadTimeoutError, ResponseStreamingError
+from fake_s3 import BUCKET, EPOCH, FakeS3, client_error
 
 from lambdas.etl import contract, files, storage
 from lambdas.etl.files import File
@@ -79,6 +81,58 @@ def test_sequencers_are_compared_after_padding():
     assert not files.is_newer("00550000", than="0055")
     assert files.is_newer("0055a", than="00559F")
     assert not files.is_newer("", than="0")
+
+
+SECOND = timedelta(seconds=1)
+SWEPT = file_of(sequencer="")
+
+
+@pytest.mark.parametrize(
+    ("file", "sequencer", "uploaded", "expected"),
+    [
+        (SWEPT, "0056", -SECOND, None),
+        (SWEPT, "0054", SECOND, "v-other"),
+        (SWEPT, "0056", 0 * SECOND, None),  # swept: current in a later second than that of its upload
+        (OWN, "", -SECOND, None),
+        (OWN, "", SECOND, "v-other"),
+        (OWN, "", 0 * SECOND, "v-other"),
+        (SWEPT, "", -SECOND, None),
+        (SWEPT, "", SECOND, "v-other"),
+    ],
+)
+def test_without_a_sequencer_the_times_of_the_uploads_decide(s3, file, sequencer, uploaded, expected):
+    """E4c, E7c: the sweep knows no sequencer; S3 knows when each version was uploaded, whoever publishes first."""
+    s3.add(OWN.key, b"other", version_id="v-other", LastModified=EPOCH + uploaded)
+    made_from = {"source-version-id": "v-other"} | ({"source-sequencer": sequencer} if sequencer else {})
+    s3.add(OWN.processed_key, b"theirs", Metadata=made_from, LastModified=EPOCH + 60 * SECOND)
+    assert publish(s3, SMALL, file) == expected
+    assert s3.body(OWN.processed_key) == (b"theirs" if expected else SMALL)
+
+
+def test_output_of_a_swept_upload_has_no_sequencer(s3):
+    """E4c: rather than one that looks like the oldest."""
+    assert publish(s3, SMALL, SWEPT) is None
+    assert s3.metadata(OWN.processed_key) == {"source-version-id": "v-own", "execution-name": "execution"}
+    assert publish(s3, SMALL, SWEPT) is None  # by a retry
+    assert len(s3.versions[OWN.processed_key]) == 1
+
+
+@pytest.mark.parametrize("published", [-SECOND, SECOND])
+def test_output_of_a_version_that_is_gone_is_older(s3, published):
+    """E4c, E7c: old versions are kept for 30 days; what was published before the upload need not be looked at."""
+    s3.add(OWN.processed_key, b"theirs", Metadata={"source-version-id": "gone"}, LastModified=EPOCH + published)
+    assert publish(s3, SMALL, SWEPT) is None
+    assert s3.body(OWN.processed_key) == SMALL
+    looks = [key for call, key in s3.calls if call == "head_object"]
+    assert looks.count(OWN.key) == (1 if published < 0 * SECOND else 2)
+
+
+def test_denied_look_at_an_upload_is_no_order(s3):
+    """E4c: no guess."""
+    s3.add(OWN.processed_key, b"theirs", Metadata={"source-version-id": "v-other"})
+    s3.hook("after", "head_object", lambda: s3.hook("before", "head_object", client_error("403")))
+    with pytest.raises(ClientError, match="403"):
+        publish(s3, SMALL, SWEPT)
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE])
