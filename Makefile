@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIPENV_VERSION := 2026.10.3
 STACK ?= tap
+SEED ?= 1
+FILES ?= 300
+RATE ?= 1
 
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
@@ -16,10 +19,10 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test test-upgrade lint check-cdktn synth plan bench clean
+.PHONY: help local local-up local-down test test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 local: prerequisites .venv/ready ## everything on this machine: deploy onto the embedded AWS, send the samples through, report, tear down
 	@$(python) -m local run
@@ -33,6 +36,15 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
 	@$(python) -m pytest -n 3
+
+test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
+	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
+
+test-load: prerequisites .venv/ready ## bursts of small files through every system: is each accounted for?
+	@$(python) -m bench.load
+
+test-permissions: prerequisites .venv/ready ## that every permission is needed: each one is taken away and missed
+	@$(python) -m pytest tests/permissions
 
 test-upgrade: prerequisites .venv/ready ## deploy an earlier release, upgrade it while files run, remove everything; FROM=REF names the release
 	@UPGRADE_FROM=$(FROM) $(python) -m pytest tests/upgrade

@@ -209,7 +209,7 @@ class PetDetector(Construct):
 
         bucket.grant_write(image_api.role, f"{contract.INPUT}*")
         for folder in contract.FOLDERS.values():
-            bucket.grant_read(image_api.role, f"{folder}*")
+            bucket.grant_read_version(image_api.role, f"{folder}*")
         table.grant_get(image_api.role)
         table.grant_query(image_api.role, contract.INDEX)
 

@@ -191,6 +191,8 @@ class Emulator:
             "STATE_DIR": str(data / "state"),
             # Lambda functions occupy a thread each and call back into the emulator: few threads would be a deadlock.
             "MINISTACK_WORKER_THREADS": "512",
+            # Each worker takes 55 MiB; MiniStack plans with 21 and would let a burst of uploads fill the memory.
+            "LAMBDA_ACCOUNT_CONCURRENCY": "100",
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             **isolation(),

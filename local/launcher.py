@@ -25,7 +25,9 @@ import importlib.metadata
 import ipaddress
 import itertools
 import json
+import math
 import os
+import random
 import re
 import threading
 import time
@@ -73,6 +75,7 @@ from ministack.services import (
     sts,
 )
 
+from local import faults
 from local.rekognition import PREFIX, Rekognition
 from local.search import Engine, wanted
 
@@ -377,6 +380,20 @@ def some_errors_escape_the_wildcards(original, error_equals: list, error: str) -
     return original(error_equals, error)
 
 
+def retries_wait_as_their_retrier_says(original, retriers: list[dict], error: str, retry_counts: dict):
+    """AWS waits at most `MaxDelaySeconds`, and with the jitter strategy FULL for a random time between 0 and that (Amazon States
+    Language, "Retrier"). MiniStack knows neither: after a burst all that were throttled would come back at the same moment.
+    """
+    retrier, index = original(retriers, error, retry_counts)
+    if retrier is None:
+        return retrier, index
+    wait = min(retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** retry_counts.get(index, 0),
+               retrier.get("MaxDelaySeconds", math.inf))
+    if retrier.get("JitterStrategy") == "FULL":
+        wait = random.uniform(0, wait)
+    return {**retrier, "IntervalSeconds": wait, "BackoffRate": 1}, index
+
+
 def distributed_maps_speak_jsonata(original, state: dict, raw_input, effective, iterator, execution: dict, ctx: dict):
     """AWS: a Distributed Map under JSONata evaluates Items, ItemSelector, MaxConcurrency, Output and Assign; each child is an
     execution that the machine's role must be allowed to start. MiniStack evaluates none of them and asks for no permission.
@@ -514,6 +531,43 @@ def dead_letters_are_the_bare_event(original, target_arn: str, function_name: st
             message["body"] = json.dumps(event)
             message["md5_body"] = hashlib.md5(message["body"].encode(), usedforsecurity=False).hexdigest()
     return None
+
+
+_event_waits: contextvars.ContextVar[bool] = contextvars.ContextVar("event of an asynchronous invocation", default=False)
+_LONGEST_WAIT_SECONDS = 30  # between two attempts; AWS's grow to five minutes
+
+
+def asynchronous_events_can_wait(original, function: dict, event) -> None:
+    """First half of `throttled_events_wait`: remember, for the thread that this starts, that nobody waits for the answer."""
+    token = _event_waits.set(True)
+    try:
+        return original(function, event)
+    finally:
+        _event_waits.reset(token)
+
+
+def throttled_events_wait(original, function: dict, event) -> dict:
+    """AWS keeps an event for which there is no free concurrency, and tries again for up to six hours; only with a reserved
+    concurrency of 0 it goes to the dead-letter queue at once (Lambda Developer Guide, "How Lambda handles errors and retries
+    with asynchronous invocation"). MiniStack counts it as one of three attempts, so that a burst of uploads would be lost.
+    """
+    pause, result = 1.0, original(function, event)
+    while result.get("throttle") and _event_waits.get() and function.get("concurrency") != 0:
+        time.sleep(random.uniform(0, pause))
+        pause, result = min(2 * pause, _LONGEST_WAIT_SECONDS), original(function, event)
+    if result.get("error") and not result.get("throttle") and _event_waits.get():
+        name = (function.get("config") or function).get("FunctionName", "unknown")
+        lambda_svc._emit_lambda_metrics(name, duration_ms=0.0, error=True, throttle=False)
+    return result
+
+
+def throttles_are_no_errors(original, function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:
+    """AWS counts a throttled invocation as a throttle and as nothing else (Lambda Developer Guide, "Types of metrics for Lambda
+    functions"). MiniStack counts it twice if its caller waits, the second time as an error too; a failed event it never counts,
+    which `throttled_events_wait` does.
+    """
+    if not (error and throttle):
+        original(function_name, duration_ms=duration_ms, error=error, throttle=throttle)
 
 
 _mapping: contextvars.ContextVar[dict | None] = contextvars.ContextVar("mapping whose batch is at hand", default=None)
@@ -1339,6 +1393,7 @@ def resets_forget_all(original) -> None:
     for kept in (_saved_queries, _lifecycle_policies, _to_throttle, _held, _holding):
         kept.clear()
     _rekognition.forget()
+    faults.forget()
 
 
 SHIMS = (  # outermost last, where one function carries several
@@ -1354,6 +1409,7 @@ SHIMS = (  # outermost last, where one function carries several
     (stepfunctions, "_execute_map", payloads_are_limited),
     (stepfunctions, "_execute_parallel", payloads_are_limited),
     (stepfunctions, "_error_matches", some_errors_escape_the_wildcards),
+    (stepfunctions, "_find_matching_retrier", retries_wait_as_their_retrier_says),
     (stepfunctions, "_run_distributed_map", distributed_maps_speak_jsonata),
     (stepfunctions, "_run_sub_machine", map_children_are_executions_of_their_own),
     (lambda_runtime.Worker, "invoke", invocations_keep_the_exceptions_class),
@@ -1361,6 +1417,9 @@ SHIMS = (  # outermost last, where one function carries several
     (lambda_svc, "_route_async_failure", dead_letters_are_the_bare_event),
     (lambda_svc, "_apply_filter_criteria", mappings_are_known_by_their_batches),
     (lambda_svc, "_execute_function", failed_stream_batches_come_in_parts),
+    (lambda_svc, "_execute_function", throttled_events_wait),
+    (lambda_svc, "invoke_async_with_retry", asynchronous_events_can_wait),
+    (lambda_svc, "_emit_lambda_metrics", throttles_are_no_errors),
     (lambda_svc, "_create_function", functions_need_a_role_that_trusts_lambda),
     (apigateway_v1, "_create_api_key", api_keys_without_a_value_get_one),
     (apigateway_v1, "_put_integration", integrations_have_the_method_they_were_given),
@@ -1398,6 +1457,13 @@ SHIMS = (  # outermost last, where one function carries several
     (dynamodb, "_put_item", writes_are_throttled_on_demand),
     (dynamodb, "_replicate_write", replication_waits_on_demand),
     (app, "_handle_admin_config_request", tests_may_disturb_tables),
+    (stepfunctions, "_add_event", faults.executions_are_aborted),
+    (s3, "_deliver_event_to_lambda", faults.notifications_go_astray),
+    (eventbridge, "_invoke_target", faults.targets_are_missed),
+    (opensearchserverless, "_proxy", faults.searches_go_wrong),
+    (H11Protocol, "_send_h11_event", faults.answers_get_lost),
+    (app, "_dispatch_service_request", faults.calls_go_wrong),
+    (app, "_handle_admin_config_request", faults.faults_are_switched),
     (app, "pin_request_origin", loopback_counts_as_tls),
     (app, "_reset_all_state", resets_forget_all),
 )
@@ -1409,7 +1475,7 @@ def install() -> None:
         raise SystemExit(f"local.launcher: MiniStack {version} is installed, but the shims are written for {MINISTACK_VERSION}. "
                          f"Remedy: pip install ministack=={MINISTACK_VERSION}")
     serve_rekognition()
-    for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost):
+    for edit in (workers_report_the_exceptions_class, workers_resolve_names_below_localhost, faults.workers_tell_their_process):
         lambda_runtime._PYTHON_WORKER_SCRIPT = edit(lambda_runtime._PYTHON_WORKER_SCRIPT)
     for owner, name, shim in SHIMS:
         original = getattr(owner, name, None)

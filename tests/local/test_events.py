@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -49,6 +50,47 @@ def test_s3_notifies_a_function_with_encoded_keys(make, aws, seen):
     found = received()["Records"][0]["s3"]["object"]
     assert found["key"] == "raw/a+b%2B%C3%BC.csv"
     assert found["versionId"] and found["sequencer"] and found["size"] == 1
+
+
+def test_events_wait_for_free_concurrency(make, aws):
+    """E3a: for hours on AWS, beyond the three attempts that a function's own failure has."""
+    url, queue = make.queue()
+    function = make.function(RECORD + "    import time; time.sleep(1.5)\n", ("sqs:SendMessage", queue))
+    client, sqs = aws.client("lambda"), aws.client("sqs")
+    client.update_function_configuration(FunctionName=function, Environment={"Variables": {"QUEUE": url}})
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=1)
+    for number in range(4):
+        client.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(number))
+    seen = set()
+
+    def all_seen() -> bool:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        seen.update(message["Body"] for message in messages)
+        return seen == set("0123")
+
+    make.poll(all_seen, 60)
+
+
+def test_throttles_are_no_errors(make, aws):
+    """E10: Lambda's metrics tell one from the other, for callers that wait and for events."""
+    client = aws.client("lambda")
+    function = make.function("def handler(event, context):\n    raise ValueError\n")
+
+    def metrics() -> list[float]:
+        name, now = function.rpartition(":")[2], datetime.now(UTC)
+        return [sum(point["Sum"] for point in aws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda", MetricName=metric, Dimensions=[{"Name": "FunctionName", "Value": name}], Period=3600,
+            StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=1), Statistics=["Sum"])["Datapoints"])
+            for metric in ("Throttles", "Errors")]
+
+    client.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    client.invoke(FunctionName=function)
+    client.invoke(FunctionName=function, InvocationType="Event")
+    make.poll(lambda: metrics() == [0, 2])
+    client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.invoke(FunctionName=function)
+    assert metrics()[0] >= 1 and metrics()[1] == 2
 
 
 def test_s3_events_start_a_machine(make, aws):

@@ -33,3 +33,17 @@ def test_certificates_are_checked_unless_the_opensearch_is_this_machine():
                "assert all(map(is_loopback, ('localhost', 'a.localhost', '127.0.0.2', '[::1]')))\n"
                "assert not any(map(is_loopback, ('example.com', '10.0.0.1', 'localhost.example.com', 'notlocalhost')))\n")
     subprocess.run([sys.executable, "-c", checked], cwd=ROOT, check=True)
+
+
+def test_pauses_between_retries_are_those_of_the_retrier():
+    """E7a: growing, up to `MaxDelaySeconds`; with full jitter a random part of that."""
+    checked = ("from local.launcher import retries_wait_as_their_retrier_says as said\n"
+               "retrier = {'IntervalSeconds': 2, 'BackoffRate': 3, 'MaxDelaySeconds': 20}\n"
+               "def pause(count, **more):\n"
+               "    found, index = said(lambda *_: (retrier | more, 0), [], 'Broken', {0: count})\n"
+               "    return found['IntervalSeconds'] * found['BackoffRate'] ** count\n"
+               "assert [pause(count) for count in range(4)] == [2, 6, 18, 20]\n"
+               "pauses = [pause(9, JitterStrategy='FULL') for _ in range(200)]\n"
+               "assert len(set(pauses)) > 100 and 0 <= min(pauses) < 5 and 15 < max(pauses) <= 20\n"
+               "assert said(lambda *_: (None, -1), [], 'Broken', {}) == (None, -1)\n")
+    subprocess.run([sys.executable, "-c", checked], cwd=ROOT, check=True)

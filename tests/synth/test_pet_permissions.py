@@ -20,7 +20,7 @@ FILED = ("cats", "dogs", "others")
 GRANTS = {
     "pets/image_api/role": {
         ("s3:PutObject", f"{BUCKET}/input/*"),
-        *((f"s3:{action}", f"{BUCKET}/{folder}/*") for folder in FILED for action in ("GetObject", "GetObjectVersion")),
+        *(("s3:GetObjectVersion", f"{BUCKET}/{folder}/*") for folder in FILED),
         ("dynamodb:GetItem", TABLE),
         ("dynamodb:Query", f"{TABLE}/index/animal-time-index"),
     },
