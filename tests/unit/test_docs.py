@@ -299,7 +299,6 @@ def alarms(stack_file: str) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "stack", "system"),
     [
-        ("README.md", "tap_stack.py", ""),
         ("docs/etl.md", "tap_stack.py", "etl"),
         ("docs/metadata.md", "tap_stack.py", "metadata"),
         ("docs/pet-detector.md", "pet_detector_stack.py", "serverlessapp-"),
