@@ -47,6 +47,10 @@ def repeats(tag: str, injected: Injected) -> int:
         for each in injected)
 
 
+def _is_injected(fault: str, tag: str, injected: Injected) -> bool:
+    return any((each["fault"], each["subject"]) == (fault, tag) for each in injected)
+
+
 def by(items: Iterable[Mapping], *names: str) -> dict[tuple, list[Mapping]]:
     """Items by the values of some of their keys."""
     grouped = defaultdict(list)
@@ -105,7 +109,7 @@ def etl(files: Sequence[Csv], seen: EtlSeen, injected: Injected = ()) -> Audit:
         rivals[file.name].append(file)
     for file in files:
         own = records.get((file.version,), [])
-        if not own and file is not rivals[file.name][-1] and _is_dropped(file.tag, injected):
+        if not own and file is not rivals[file.name][-1] and _is_injected("dropped", file.tag, injected):
             audit.outcomes["replaced, its event lost"] += 1  # the sweep sees what is there, not what was
             continue
         if len(own) != 1:
@@ -119,10 +123,6 @@ def etl(files: Sequence[Csv], seen: EtlSeen, injected: Injected = ()) -> Audit:
     for key in seen.uploads:
         audit.findings.append(f"an upload of {key} was never ended, and no lifecycle rule removes it")
     return audit
-
-
-def _is_dropped(tag: str, injected: Injected) -> bool:
-    return any((each["fault"], each["subject"]) == ("dropped", tag) for each in injected)
 
 
 def _etl_end(audit: Audit, file: Csv, record: Mapping, rivals: Sequence[Csv], seen: EtlSeen, injected: Injected) -> None:
@@ -267,6 +267,9 @@ def pets(files: Sequence[Picture], seen: PetsSeen, injected: Injected = ()) -> A
         if status == pets_contract.FAILED and file.status == pets_contract.UNCERTAIN and counts:
             counts.subtract(list(counts)[:1])  # alerted, then given up
         expected = "Pet detector: an image needs a look" if status == pets_contract.UNCERTAIN else None
+        if expected and not counts and _is_injected("aborted", file.tag, injected):
+            audit.outcomes["uncertain, without an alert but the alarm on its aborted execution"] += 1
+            continue
         announcements(audit, file.tag, counts, expected, injected)
     return audit
 

@@ -171,6 +171,15 @@ def test_lost_answers_explain_a_second_announcement():
         assert findings(notices=NOTICES * 2, injected=[other])
 
 
+def test_a_replaced_upload_may_lose_its_event():
+    """E7c: the sweep sees what is current; only for a lost event of an older upload is there no record."""
+    older, newer = dataclasses.replace(GOOD, version="v0", output="old"), GOOD
+    seen = audit.EtlSeen(RECORDS[:1], {"processed/file-1.csv": "output"}, {}, [])
+    dropped = [{"subject": "file-1", "fault": "dropped", "what": "etl-validation"}]
+    assert audit.etl([older, newer], seen, dropped).findings == []
+    assert audit.etl([older, newer], seen).findings and audit.etl([newer, older], seen, dropped).findings
+
+
 def test_audit_of_metadata_finds():
     """M3, M6: an execution without its document or its failure, a failure recorded twice, other content."""
     file = audit.Document("file-1", "file-1/metadata.json", "v1", {"a": "1"})
@@ -194,14 +203,16 @@ def test_audit_of_pictures_finds():
               "S3Location": "s3://bucket/others/file-1.png", "DetectedAnimal": "cat"}
     objects, alerts = {"others/file-1.png": "body"}, [{"Subject": "Pet detector: an image needs a look", "Message": "v1"}]
 
-    def found(records, objects, alerts):
-        return audit.pets([file], audit.PetsSeen(records, objects, alerts)).findings
+    def found(records, objects, alerts, injected=()):
+        return audit.pets([file], audit.PetsSeen(records, objects, alerts), injected).findings
 
     assert found([record], objects, alerts) == []
     assert found([], objects, alerts) and found([record] * 2, objects, alerts)
     assert found([{**record, "ProcessingStatus": "processing"}], objects, alerts)
     assert found([record], {**objects, "input/file-1.png": "body"}, alerts) and found([record], {}, alerts)
     assert found([record], objects, []) and found([record], objects, alerts * 2)
+    assert found([record], objects, [], [{"subject": "file-1", "fault": "aborted", "what": "Record"}]) == []
+    assert found([record], objects, [], [{"subject": "file-2", "fault": "aborted", "what": "Record"}])
 
 
 def test_audit_of_ingestion_finds():
