@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
                          help=f"{', '.join(systems.NAMES)}; default: all")
     looking.add_argument("--json", action="store_true", help="for machines")
     looking.add_argument("--hours", type=_seconds, default=24.0, help="what failed longer ago is left out; default: 24")
-    looking.add_argument("--minutes", type=_seconds, default=15.0, help="what is younger is not stuck yet; default: 15")
+    looking.add_argument("--minutes", type=_seconds, default=40.0, help="what is younger is not stuck yet; default: 40")
     looking.add_argument("--limit", type=_count, default=1000, help="so many objects of a bucket are looked at; default: 1000")
 
     again = commands.add_parser("replay", help=replay.__doc__, description=replay.__doc__, epilog=GUIDE)

@@ -65,8 +65,8 @@ class Status(Teller):
     console: Console
     since: timedelta = timedelta(days=1)
     """What failed longer ago is not told."""
-    grace: timedelta = timedelta(minutes=15)
-    """What is younger is not stuck yet."""
+    grace: timedelta = timedelta(minutes=40)
+    """What is younger is not stuck yet: the sweep, every 15 minutes, takes what is older than 15 (E7c)."""
     limit: int = 1000
     """So many objects of a bucket are looked at."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

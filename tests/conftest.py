@@ -3,7 +3,7 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-DEPLOYED = ("tests/local/etl/", "tests/local/ingestion/", "tests/local/metadata/", "tests/local/pets/")
+DEPLOYED = tuple(f"tests/local/{name}" for name in ("etl/", "ingestion/", "metadata/", "pets/", "test_operating.py"))
 """Whose tests share the deployed stacks."""
 
 

@@ -280,9 +280,9 @@ def permissions(listed: str, bucket: str, images: str) -> list[dict]:
         "the functions' log groups, with and without `:*` behind their names": [
             f"arn:aws:logs:*:*:log-group:/aws/lambda/*-local{end}" for end in ("", ":*")],
         "`failed/*` of the ETL bucket": [f"arn:aws:s3:::{bucket}/failed/*"],
-        "the functions `etl-validation`, `serverless-data-processor-prod`, `serverless-replication-heartbeat-prod`": [
+        "`etl-validation`, `etl-sweep`, `serverless-data-processor-prod`, `serverless-replication-heartbeat-prod`": [
             f"arn:aws:lambda:*:*:function:{name}-local"
-            for name in ("etl-validation", "serverless-data-processor", "serverless-replication-heartbeat")],
+            for name in ("etl-validation", "etl-sweep", "serverless-data-processor", "serverless-replication-heartbeat")],
         "`failed/*` and `raw/*` of the ETL bucket, `input/*` of the image bucket": [
             f"arn:aws:s3:::{bucket}/failed/*", f"arn:aws:s3:::{bucket}/raw/*", f"arn:aws:s3:::{images}/input/*"],
         "`raw/*` of the ETL bucket, `input/*` of the image bucket": [

@@ -76,6 +76,7 @@ def test_guide_lists_the_actions():
 def test_what_they_call_exists():
     """P10: make targets, scripts, workflows, environments."""
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(JOBS["nightly", "test"]["strategy"]["matrix"]["target"]) <= targets
     for text in TEXTS.values():
         assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= targets
         for path in re.findall(r"\.github/[\w./-]+\.(?:py|sh|yml|env)\b", text):
