@@ -238,7 +238,8 @@ class Status(Teller):
             return Finding("failed", f"{len(recent) or 'none'} in {self._window}{answered}{note}", len(recent))
         return Finding("failed", f"{len(recent)} in {self._window}{answered}{note}", len(still), True,
                        f"correct and upload again; after an outage: python -m ops replay metadata {self._suffix}",
-                       _first(f"{item['object_key']}: {item['error']}: {item['cause'][:160]}" for item in still))
+                       _first(f"{item['object_key']}: {item['error']}: {item['cause'][:160]}"
+                              for item in sorted(still, key=lambda item: item["failed_at"], reverse=True)))
 
     # --- pets ---------------------------------------------------------------------------------------------------------
 

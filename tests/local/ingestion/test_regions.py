@@ -136,7 +136,7 @@ def test_failover_drill(ingestion, name, producer, operate, cut_off, capsys):
     assert delayed == [each for file in late for each in sent[file]]
     resumed = time.monotonic()
     told = operate("--resume", EAST, "--yes")
-    assert all(file.key in told for file in late)
+    assert all(file.key in told for file in late), told
     seconds["--resume"] = time.monotonic() - resumed
     assert "is done" in operate("--resume", EAST, "--yes")
 
