@@ -29,7 +29,7 @@ LOOK_AHEAD_BYTES = MAX_RECORD_BYTES + 2  # a line end has two bytes at most
 """How far beyond its end a range has to see, to decide about its last record as if there were no end."""
 
 _PIECE_BYTES = 64 << 10  # what the fast lanes see at once
-_LEAST_COLUMN_BYTES = 2 << 10  # what the column lane sees at once, at least: each time, it costs as much as some ten rows
+_LEAST_COLUMN_BYTES = 8 << 10  # what the column lane sees at once, at least: each time, it costs as much as some ten rows
 _FEW_COLUMNS = 32  # are matched faster one by one than counted
 _SHOWN_CHARACTERS = 40  # of a value, in a reason
 
@@ -143,37 +143,40 @@ class Conversion:
         text_end = start if cut - start > self._limit else _end_of_text(data, start, cut)
         position = start
         while position < text_end:
-            before = position
             for lanes in self._lanes:
-                if position == before:
-                    position = self._convert_fast(lanes, data, origin, position, text_end, output)
-            if position == before:
+                before = position
+                position = self._convert_fast(lanes, data, origin, position, text_end, output)
+            if before == position < text_end:  # no lane goes on from here
                 position = self._convert_carefully(data, origin, position, output, last=last)
-            if position == before:
-                return position
+                if position == before:
+                    return position
         if position < cut:
             position = self._convert_carefully(data, origin, position, output, last=last)
         return position
 
     def _convert_fast(self, lanes: "_FastLanes", data: bytes, origin: int, start: int, stop: int, output: list[bytes]) -> int:
-        """Convert what the fast lanes match from ``start`` on. Returns where to go on."""
-        canonical = lanes.canonical(data, start, stop)
-        if lines := canonical[1]:
-            output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
-            self.rows_written += lines.count(b"\n")
-        position = canonical.end()
-        if position == stop:
-            return stop
-        # Canonical lines are cheaper without columns: where there are many, and where much is unsound, columns are short.
-        if position - start > self._column_bytes:
-            self._column_bytes = _LEAST_COLUMN_BYTES
-        end = _end_of_lines(data, position, stop, self._column_bytes, stop - position)
-        reached = self._convert_columns(lanes, data, origin, position, end, output)
-        if reached == end:
+        """Convert what the fast lanes match from ``start`` on. Returns where the first record starts that they do not, or
+        ``stop``."""
+        position = start
+        while True:
+            canonical = lanes.canonical(data, position, stop)
+            if lines := canonical[1]:
+                output.append(lines.replace(b'"', b"") if lanes.quoted else lines)
+                self.rows_written += lines.count(b"\n")
+            before, position = position, canonical.end()
+            if position == stop:
+                return stop
+            # Canonical lines are cheaper without columns: where there are many, and where much is unsound, columns are short.
+            if position - before > self._column_bytes:
+                self._column_bytes = _LEAST_COLUMN_BYTES
+            end = _end_of_lines(data, position, stop, self._column_bytes, stop - position)
+            reached = self._convert_columns(lanes, data, origin, position, end, output)
+            if reached < end:
+                if reached > position:
+                    self._column_bytes = max(self._column_bytes // 2, _LEAST_COLUMN_BYTES)
+                return reached
             self._column_bytes = min(2 * self._column_bytes, _PIECE_BYTES)
-        elif reached > position:
-            self._column_bytes = max(self._column_bytes // 2, _LEAST_COLUMN_BYTES)
-        return reached
+            position = reached
 
     def _convert_columns(self, lanes: "_FastLanes", data: bytes, origin: int, start: int, stop: int, output: list[bytes]) -> int:
         """Convert the records from ``start`` on that are sound. Returns where the first one starts that is not, or ``stop``."""

@@ -216,7 +216,11 @@ def timestamps(parts: Columns) -> tuple[MutableColumns, list[int]]:
             if moved:
                 day_then = _shifted(days[row][:-1], moved)
                 days[row] = day_then and day_then + b"T"
-    others = {*_gaps(offsets), *(_gaps(days) if None in days else ())}
+    without_day = [*_gaps(days)] if None in days else []
+    for row in without_day:
+        if time[row].isdigit() and (converted := _read_epoch(time[row])):
+            days[row], times[row] = converted[:-1], b""
+    others = {*_gaps(offsets), *(row for row in without_day if not days[row])}
     converted = [days, times, [b"Z"] * len(day)]
     return converted, _convert_others(timestamp, parts, converted, others)
 
