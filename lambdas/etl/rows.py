@@ -106,8 +106,10 @@ class Conversion:
             if size > 2 * self._limit:
                 window = b"".join((rest, *pending))
                 pending, size = [], 0
+                del block  # megabytes, like the window: none is kept while the next is fetched
                 yield from self._convert_window(window, last=False)
                 rest = window[len(window) - self._left :]
+                del window
         if self._end == end_of_data:  # the file's end too
             self._end = None
         # A line feed after the last line, if it has none, spares every place below the question.
