@@ -143,7 +143,7 @@ class Conversion:
         there; behind the first line that is not UTF-8; or, for want of more data, at a record that is not complete. ``origin``
         is the offset of ``data`` in the file."""
         text_end = start if cut - start > self._limit else _end_of_text(data, start, cut)
-        position = start
+        before = position = start
         while position < text_end:
             for lanes in self._lanes:
                 before = position
