@@ -9,6 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from lambdas.etl import contract as etl
 from lambdas.pets import contract as pets
 from lambdas.pets.uploads import Upload
 from ops.regions import OpsError
@@ -90,6 +91,7 @@ def _items(system: System, how: str, limit: int, arguments: Mapping[str, Any]) -
     start: dict[str, Any] = {}
     for _ in range(PAGES):
         arguments = {"TableName": system.table, **arguments, **start}
+        # Both written out, so that a test finds the permissions they take.
         page = system.ask("dynamodb", "query", **arguments) if how == "query" else system.ask("dynamodb", "scan", **arguments)
         found += map(plain_item, page["Items"])
         if "LastEvaluatedKey" not in page:
@@ -123,14 +125,14 @@ def of_status(system: System, status: str, limit: int, *, since: str = "", oldes
     if since:
         condition, values = f"{condition} AND process_start_time >= :t", {**values, ":t": {"S": since}}
     return query(
-        system, limit, IndexName="status-index", KeyConditionExpression=condition, ExpressionAttributeNames={"#s": "status"},
+        system, limit, IndexName=etl.STATUS_INDEX, KeyConditionExpression=condition, ExpressionAttributeNames={"#s": "status"},
         ExpressionAttributeValues=values, ScanIndexForward=oldest_first, Limit=limit)
 
 
 def image_records(system: System, limit: int) -> tuple[list[dict[str, Any]], bool]:
     """Of the pet detector, those that are under way or failed."""
-    return scan(system, limit, FilterExpression="ProcessingStatus IN (:p, :f)",
-                ExpressionAttributeValues={":p": {"S": "processing"}, ":f": {"S": "failed"}})
+    return scan(system, limit, FilterExpression=f"{pets.STATUS} IN (:p, :f)",
+                ExpressionAttributeValues={":p": {"S": pets.PROCESSING}, ":f": {"S": pets.FAILED}})
 
 
 def image_record(system: System, key: str, version_id: str) -> dict[str, Any] | None:

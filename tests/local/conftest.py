@@ -15,6 +15,10 @@ import pytest
 
 from local.deployment import Deployment
 from local.emulator import Emulator
+from local.etl import Etl
+from local.ingestion import Ingestion
+from local.metadata import Metadata
+from local.pets import Pets
 from local.terraform import find_provider
 from tests.local.search_engine import SearchEngine
 
@@ -53,6 +57,27 @@ def deployment(aws, provider_source):
     deployed.deploy()
     yield deployed
     deployed.remove_files()  # the emulator, and all in it, goes with the `aws` fixture
+
+
+@pytest.fixture(scope="session")
+def etl(aws, deployment):
+    """Each system as its users see it."""
+    return Etl(aws, deployment.outputs["tap"])
+
+
+@pytest.fixture(scope="session")
+def metadata(aws, deployment):
+    return Metadata(aws, deployment.outputs["tap"])
+
+
+@pytest.fixture(scope="session")
+def pets(aws, deployment):
+    return Pets(aws, deployment.outputs["pet-detector"])
+
+
+@pytest.fixture(scope="session")
+def ingestion(aws, deployment):
+    return Ingestion(aws, deployment.outputs["ingestion"])
 
 
 @contextmanager

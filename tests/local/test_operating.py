@@ -12,29 +12,12 @@ import pytest
 
 from lambdas.ingestion import contract
 from local.emulator import ROOT
-from local.etl import Etl
 from local.executions import wait_for
-from local.ingestion import REGIONS, Ingestion
-from local.metadata import Metadata
+from local.ingestion import REGIONS
 from tests.local.etl.files import rows
 from tests.local.ingestion.conftest import lines, record
 
 EAST, _ = REGIONS
-
-
-@pytest.fixture(scope="session")
-def etl(aws, deployment):
-    return Etl(aws, deployment.outputs["tap"])
-
-
-@pytest.fixture(scope="session")
-def metadata(aws, deployment):
-    return Metadata(aws, deployment.outputs["tap"])
-
-
-@pytest.fixture(scope="session")
-def ingestion(aws, deployment):
-    return Ingestion(aws, deployment.outputs["ingestion"])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,17 @@ def make_targets() -> set[str]:
 def test_readme_lists_every_make_target():
     listed = set(re.findall(r"^\| `make ([a-z-]+)", README.read_text(encoding="utf-8"), re.MULTILINE))
     assert listed == make_targets()
+
+
+def test_one_command_sets_up_and_runs_every_test():
+    """L2: what a fresh machine lacks is made first; then all that lint checks, and all tests. CI runs that command."""
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    needs, recipe = re.search(r"^test: (.*?) ##.*\n((?:\t.*\n)+)", makefile, re.MULTILINE).groups()
+    assert needs.split() == ["prerequisites", ".venv/ready", "node_modules/ready", ".tools/checkov/ready"]
+    assert re.fullmatch(r"\t@\$\(python\) -m checks\n\t@\$\(python\) -m pytest -n [0-9]\n", recipe), "nothing left out"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    assert settings["testpaths"] == ["tests/unit", "tests/synth", "tests/local"]
 
 
 def test_readme_draws_the_house_that_stands():

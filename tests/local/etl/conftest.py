@@ -2,15 +2,8 @@
 
 import pytest
 
-from local.etl import Etl
 from local.inbox import Inbox
 from tests.local.conftest import quick_waits
-
-
-@pytest.fixture(scope="session")
-def etl(aws, deployment):
-    """The deployed pipeline, as its users see it."""
-    return Etl(aws, deployment.outputs["tap"])
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,7 @@ import uuid
 import pytest
 
 from lambdas.ingestion import contract
-from local.ingestion import Ingestion, records_of
-
-
-@pytest.fixture(scope="session")
-def ingestion(aws, deployment):
-    """The deployed ingestion, as its users see it."""
-    return Ingestion(aws, deployment.outputs["ingestion"])
+from local.ingestion import records_of
 
 
 @pytest.fixture

@@ -2,14 +2,7 @@
 
 import pytest
 
-from local.metadata import Metadata
 from tests.local.conftest import quick_waits
-
-
-@pytest.fixture(scope="session")
-def metadata(aws, deployment):
-    """The deployed pipeline, as its users see it."""
-    return Metadata(aws, deployment.outputs["tap"])
 
 
 @pytest.fixture(scope="package", autouse=True)

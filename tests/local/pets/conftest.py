@@ -5,18 +5,11 @@ import itertools
 import pytest
 
 from local.inbox import Inbox
-from local.pets import Pets
 from local.pictures import averaged, cat, png
 from tests.local.conftest import quick_waits
 
 _SMALL = averaged(cat(), 2)  # 160 by 120 pixels
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def pets(aws, deployment):
-    """The deployed pet detector, as its users see it."""
-    return Pets(aws, deployment.outputs["pet-detector"])
 
 
 @pytest.fixture(scope="session")
