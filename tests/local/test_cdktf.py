@@ -5,7 +5,8 @@ import subprocess
 from local.deployment import Deployment
 from local.emulator import ROOT
 from local.terraform import terraform_environment
-from tests.local.whole_lives import SETTINGS, existing, with_place_for_state
+from tests.local.inventory import inventory
+from tests.local.whole_lives import SETTINGS, with_place_for_state
 
 
 def test_cdktf_deploys_diffs_and_destroys(provider_source, tmp_path):
@@ -23,9 +24,9 @@ def test_cdktf_deploys_diffs_and_destroys(provider_source, tmp_path):
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
             return done.stdout
 
-        before = existing(aws, aws.region)
+        before = inventory(aws, aws.region)
         cdktf("deploy", "tap", "--auto-approve")
-        assert "etl-pipeline-guide" in existing(aws, aws.region)["machines"]
+        assert "aws_sfn_state_machine etl-pipeline-guide" in inventory(aws, aws.region)
         assert "No changes" in cdktf("diff", "tap")
         cdktf("destroy", "tap", "--auto-approve")
-        assert existing(aws, aws.region) == before
+        assert inventory(aws, aws.region) == before

@@ -19,31 +19,3 @@ def with_place_for_state(folder):
             KeySchema=[{"AttributeName": "LockID", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "LockID", "AttributeType": "S"}])
         yield aws
-
-
-def existing(aws, region: str) -> dict[str, list[str]]:
-    """Names of everything a deployment makes in a region; buckets and roles are of all regions."""
-
-    def names(service: str, operation: str, key: str, name: str, **arguments) -> list[str]:
-        answer = getattr(aws.client(service, region), operation)(**arguments)
-        return sorted(each[name] for each in answer.get(key, []))
-
-    keys = aws.client("kms", region)
-    return {
-        "buckets": names("s3", "list_buckets", "Buckets", "Name"),
-        "tables": aws.client("dynamodb", region).list_tables()["TableNames"],
-        "functions": names("lambda", "list_functions", "Functions", "FunctionName"),
-        "mappings": names("lambda", "list_event_source_mappings", "EventSourceMappings", "UUID"),
-        "machines": names("stepfunctions", "list_state_machines", "stateMachines", "name"),
-        "topics": names("sns", "list_topics", "Topics", "TopicArn"),
-        "queues": sorted(aws.client("sqs", region).list_queues().get("QueueUrls", [])),
-        "roles": names("iam", "list_roles", "Roles", "RoleName"),
-        "rules": names("events", "list_rules", "Rules", "Name"),
-        "parameters": names("ssm", "describe_parameters", "Parameters", "Name"),
-        "alarms": names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
-        "log groups": names("logs", "describe_log_groups", "logGroups", "logGroupName"),
-        "saved queries": names("logs", "describe_query_definitions", "queryDefinitions", "name"),
-        "dashboards": names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
-        "keys": [each["KeyId"] for each in keys.list_keys()["Keys"]
-                 if keys.describe_key(KeyId=each["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"],
-    }

@@ -17,9 +17,9 @@ from local.executions import wait_for
 from local.ingestion import REGIONS
 from local.terraform import Plan, find_provider
 from tests.local.etl.files import large
+from tests.local.inventory import inventory
 from tests.local.search_engine import SearchEngine
 from tests.upgrade import release
-from tests.upgrade.inventory import inventory
 from tests.upgrade.traffic import KINDS, PATIENCE_SECONDS, EtlFiles
 
 FILES = 3

@@ -8,9 +8,9 @@ import pytest
 from local.deployment import BACKEND_STACK, STACKS
 from local.ingestion import REGIONS
 from local.terraform import TerraformError
+from tests.local.inventory import INVENTORIED, inventory, keys, listed
 from tests.synth.test_snapshots import STATEFUL
 from tests.upgrade.conftest import FILES, actions, known_changes, tell, timed
-from tests.upgrade.inventory import INVENTORIED, inventory, keys, listed
 
 HOLD_DATA = {"aws_s3_bucket", "aws_dynamodb_table", "aws_opensearchserverless_collection"}
 
