@@ -28,13 +28,14 @@ class World:
     def __init__(self, tells_old=True):
         self.s3, self.dynamodb = FakeS3(), FakeDynamoDb()
         self.dynamodb.tells_old = tells_old
+        self.workers = 2
 
     def invoke(self, key, version):
         clients = {"s3": self.s3, "dynamodb": self.dynamodb}
         with (
             patch.dict("os.environ", ENVIRONMENT), patch.object(calls, "client", lambda service, *_: clients[service]),
-            patch.object(table, "_FIRST_WAIT", 0), patch.object(processor, "BATCH_RECORDS", 3), patch.object(table, "WORKERS", 2),
-            patch.object(log, "_logger", logging.getLogger("nobody reads")),
+            patch.object(table, "_FIRST_WAIT", 0), patch.object(processor, "BATCH_RECORDS", 3),
+            patch.object(table, "WORKERS", self.workers), patch.object(log, "_logger", logging.getLogger("nobody reads")),
         ):  # fmt: skip
             return processor.handler(event((key, version)), context())
 
@@ -159,8 +160,8 @@ def test_two_at_once(made, at, kill, answered):
         world.dynamodb.before, world.dynamodb.after = first["before"], first["after"]
 
     setattr(world.dynamodb, "after" if answered else "before", second)
-    with patch.object(table, "WORKERS", 1):  # the other calls of the first one stand still meanwhile
-        world.invoke(key, version)
+    world.workers = 1  # the first one stands still meanwhile: another of its calls would die with the second
+    world.invoke(key, version)
     assert world.state() == calm.state()
     assert_counts(world, version, read)
 
