@@ -19,7 +19,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
+.PHONY: help local local-up local-down test test-examples test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ local-down: .venv/ready ## stop what local-up started and remove everything
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
 	@$(python) -m pytest -n 3
+
+test-examples: prerequisites .venv/ready ## the property tests with examples that they have not seen yet
+	@$(python) -m pytest tests/unit -n 3 --hypothesis-profile=new
 
 test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"
 	@FAULTS_SEED="$(SEED)" FAULTS_FILES="$(FILES)" FAULTS_RATE="$(RATE)" $(python) -m pytest tests/faults -q -s
