@@ -10,7 +10,7 @@ a part of a common form is looked up or stays as it is, a whole column in one ca
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from itertools import compress, count, product, repeat
 from operator import is_
@@ -169,8 +169,8 @@ _MONTHS = {
 }
 _MINUTES = [b"%02d:%02d" % divmod(number, 60) for number in range(24 * 60)]
 _MINUTE_NUMBERS = {minute: number for number, minute in enumerate(_MINUTES)}
-_RESTS = {b"": b":00Z"} | {second: second + b"Z" for second in (b":%02d" % number for number in range(60))}
-_EPOCH = datetime(1970, 1, 1)
+_SECONDS = [b":%02d" % number for number in range(60)]
+_RESTS = {b"": b":00Z"} | {second: second + b"Z" for second in _SECONDS}
 # Groups: seconds, offset.
 _ISO_REST = re.compile(rb"(:[0-5][0-9](?:\.[0-9]{1,9})?)?(?:Z|([+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?").fullmatch
 
@@ -179,7 +179,8 @@ def timestamp(value: bytes) -> bytes | None:
     """``b"03/05/2024 10:11"`` → ``b"2024-03-05T10:11:00Z"``; no offset means UTC; a fraction is kept as written."""
     value = value.strip()
     if value.isdigit():
-        return _read_epoch(value)
+        epoch = _read_epoch(value)
+        return epoch and b"%bT%bZ" % epoch
     named_month = value[2:3] == b"-"
     start = 12 if named_month else 11  # of the time of day
     day, minute, rest = _day(value[:start]), value[start : start + 5], value[start + 5 :]
@@ -218,8 +219,8 @@ def timestamps(parts: Columns) -> tuple[MutableColumns, list[int]]:
                 days[row] = day_then and day_then + b"T"
     without_day = [*_gaps(days)] if None in days else []
     for row in without_day:
-        if time[row].isdigit() and (converted := _read_epoch(time[row])):
-            days[row], times[row] = converted[:-1], b""
+        if time[row].isdigit() and (epoch := _read_epoch(time[row])):
+            days[row], times[row] = epoch[0] + b"T", epoch[1]
     others = {*_gaps(offsets), *(row for row in without_day if not days[row])}
     converted = [days, times, [b"Z"] * len(day)]
     return converted, _convert_others(timestamp, parts, converted, others)
@@ -265,12 +266,19 @@ def _offset(text: bytes) -> int:
     return int(text[:3]) * 60 + int(text[:1] + (text[3:].lstrip(b":") or b"0"))
 
 
-def _read_epoch(value: bytes) -> bytes | None:
-    """Seconds since 1970, 9 or 10 digits; or milliseconds, three digits more."""
+@lru_cache(_CACHED_VALUES)
+def _epoch_day(number: int) -> bytes:
+    return (date(1970, 1, 1) + timedelta(number)).isoformat().encode()
+
+
+def _read_epoch(value: bytes) -> tuple[bytes, bytes] | None:
+    """Seconds since 1970, 9 or 10 digits; or milliseconds, three digits more → the day and the time."""
     if len(value) not in (9, 10, 12, 13):
         return None
     seconds, milliseconds = (value[:-3], b"." + value[-3:]) if len(value) > 10 else (value, b"")
-    return b"%b%bZ" % ((_EPOCH + timedelta(seconds=int(seconds))).isoformat().encode(), milliseconds)
+    minutes, second = divmod(int(seconds), 60)
+    days, minute = divmod(minutes, len(_MINUTES))
+    return _epoch_day(days), _MINUTES[minute] + _SECONDS[second] + milliseconds
 
 
 class _Lookup(dict[bytes, Any]):
