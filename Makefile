@@ -64,8 +64,8 @@ plan: prerequisites .venv/ready ## what Terraform would change, e.g. make plan S
 bench: prerequisites .venv/ready .tools/bench/ready ## the benchmarks, as ratios measured in the same run
 	@$(python) bench/synth.py
 	@$(python) -m bench.pipeline
-	@$(python) -m bench.etl
 	@$(python) -m bench.hostile
+	@$(python) -m bench.etl
 
 check-cdktn: prerequisites .venv/ready .tools/cdktn/ready ## what the fork of CDKTF, cdktn, synthesises otherwise
 	@$(python) -m checks.cdktn

@@ -1,5 +1,7 @@
 """How `make test` deals the tests out to the processes of pytest-xdist. Who runs pytest by hand sees nothing of it."""
 
+import os
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -24,3 +26,9 @@ def pytest_collection_modifyitems(config, items):
     """What takes longest begins first: it mostly waits, for Terraform above all, and the others compute meanwhile."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (not item.nodeid.startswith(DEPLOYED), not item.nodeid.startswith("tests/local/")))
+
+
+def pytest_runtest_setup(item):
+    """The process with the deployed stacks is the last one to end: the others let it go first."""
+    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(DEPLOYED):
+        os.nice(10 - os.nice(0))

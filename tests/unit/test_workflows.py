@@ -99,7 +99,7 @@ def test_nights_run_what_takes_too_long_for_a_pull_request():
     assert set(triggers("nightly")) == {"schedule", "workflow_dispatch"}
     job = JOBS["nightly", "test"]
     assert job["strategy"] == {
-        "fail-fast": False, "matrix": {"target": ["test-faults", "test-permissions", "test-upgrade"]}}
+        "fail-fast": False, "matrix": {"target": ["test-examples", "test-faults", "test-permissions", "test-upgrade"]}}
     last = job["steps"][-1]
     assert (last["run"], last["env"]) == ('make "$TARGET"', {"TARGET": "${{ matrix.target }}"})
     assert "continue-on-error" not in TEXTS["nightly"]

@@ -153,9 +153,11 @@ def test_ranges_give_what_one_piece_gives(aws, etl, large, mixed):
 
 
 def busy_worker(aws) -> int | None:
-    """The process id of a Lambda worker that is computing."""
-    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], check=True, capture_output=True, text=True).stdout
-    busy = [int(pid) for pid, parent, state in map(str.split, table.splitlines()) if int(parent) == aws.pid and state[0] == "R"]
+    """The process id of a Lambda worker that is computing, and not just starting: MiniStack gives up all workers of a function
+    when one does not start."""
+    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,time="], check=True, capture_output=True, text=True).stdout
+    busy = [int(pid) for pid, parent, state, cpu in map(str.split, table.splitlines())
+            if int(parent) == aws.pid and state[0] == "R" and float(cpu.rpartition(":")[2]) >= 1]
     return busy[0] if busy else None
 
 
