@@ -19,7 +19,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help local local-up local-down test test-examples test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
+.PHONY: help setup local local-up local-down test test-examples test-faults test-permissions test-upgrade test-load lint check-cdktn synth plan bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,8 @@ local-up: prerequisites .venv/ready ## start, deploy and leave it running; .loca
 
 local-down: .venv/ready ## stop what local-up started and remove everything
 	@$(python) -m local down
+
+setup: .venv/ready ## the locked Python packages alone, all that python -m ops needs
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks

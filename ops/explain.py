@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,16 +56,34 @@ class Explain(Teller):
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     _step: Callable[[str], None] = lambda text: None
+    _unasked: dict[str, str] = field(default_factory=dict)
+    """Systems that could not be asked, with what to do about it."""
+    _absent: list[str] = field(default_factory=list)
+    """Systems that are not deployed."""
 
     def run(self, file: str, names: Sequence[str] = ()) -> int:
         with self.working(f"looking for {plain(file)}") as self._step:
             known = self._tell(file, names)
+        if self._unasked:
+            self.say("\n".join(dict.fromkeys(filter(None, self._unasked.values()))))
         if not known:
-            version = f", version {self.version}" if self.version else ""
-            self.say(f"Nothing is known of {plain(file)}{version}.\n"
-                     "FILE is a path below raw/ (or processed/, failed/), an object's key, an image's id, or "
-                     "s3://BUCKET/KEY.", "red")
+            self.say(self._unknown(file), "red")
         return 0 if known else 1
+
+    def _unknown(self, file: str) -> str:
+        called = plain(file) + (f", version {plain(self.version)}" if self.version else "")
+        if self._unasked:
+            return f"Whether anything is known of {called}, {' and '.join(self._unasked)} did not tell."
+        buckets = [system.bucket for system in self.estate.systems]
+        if file.startswith("s3://") and file[5:].partition("/")[0] not in buckets:
+            of = ", ".join(buckets)
+            return f"{called} is in no bucket of the environment {self.estate.suffix}, which are {of}.\nRemedy: --suffix?"
+        lines = [f"Nothing is known of {called} under the suffix {self.estate.suffix} in the account {self.estate.account}."]
+        if self._absent:
+            lines.append(f"Not deployed there: {', '.join(self._absent)}. Remedy: --suffix, AWS_PROFILE or AWS_REGION of where "
+                         "they are.")
+        return "\n".join([*lines, "FILE is a path below raw/ (or processed/, failed/), an object's key, an image's id, or "
+                                  "s3://BUCKET/KEY."])
 
     def _tell(self, file: str, names: Sequence[str]) -> int:
         """In how many systems it is known."""
@@ -79,9 +97,10 @@ class Explain(Teller):
             try:
                 if system.is_deployed():
                     known += of[system.name](system, key)
-                elif names:
-                    self.say(f"{system.title} is not deployed under the suffix {self.estate.suffix}.")
+                else:
+                    self._absent.append(system.title)
             except OpsError as error:
+                self._unasked[system.title] = error.remedy
                 self.say(f"{system.title}: {error}", "red")
         return known
 
@@ -90,7 +109,15 @@ class Explain(Teller):
     def _etl(self, system: System, key: str) -> int:
         folder = next((folder for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) if key.startswith(folder)), "")
         name = key.removeprefix(folder)
-        records = [each for each in looking.records(system, name, 100) if self.version in ("", each["version_id"])]
+        if not name:
+            return 0
+        told = looking.records(system, name, 100)
+        records = [each for each in told if self.version in ("", each["version_id"])]
+        if self.version and not records and self.version not in self._ids(system, etl.RAW + name):
+            if told:
+                self.say(f"{plain(name)} in {system.title} has records of other versions: "
+                         f"{', '.join(dict.fromkeys(each['version_id'] for each in told))}")
+            return 0
         places = [place for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) for place in self._places(system, folder + name)]
         if not records and not places:
             return 0
@@ -177,6 +204,8 @@ class Explain(Teller):
             checkpoint = looking.plain_item(item) if item else {}
             told = (*ingestion.COUNTS, ingestion.OFFSET, ingestion.LINE, ingestion.PROCESSED_AT, ingestion.FAILURE)
             self._facts({name: checkpoint[name] for name in told if name in checkpoint})
+            if checkpoint.get("recordsInvalid"):
+                self.say("    which records are invalid, and why: docs/ingestion.md, Records", "yellow")
             self._logs(system, upload.version_id, upload.uploaded.isoformat(), None)
         self._now(places)
         return 1
@@ -300,6 +329,9 @@ class Explain(Teller):
         """Of one key, newest first, at most a thousand."""
         page = system.ask("s3", "list_object_versions", Bucket=system.bucket, Prefix=key)
         return [each for each in page.get("Versions", []) if each["Key"] == key]
+
+    def _ids(self, system: System, key: str) -> list[str]:
+        return [each["VersionId"] for each in self._versions(system, key)]
 
     def _places(self, system: System, key: str) -> list[str]:
         """What a key holds now: its current version, or that it is hidden and until when it can be had back."""

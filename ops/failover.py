@@ -208,11 +208,17 @@ class Failover(Teller):
 
     def resume(self, name: str, *, since: datetime | None = None, dry_run: bool = False) -> int:
         """Send again what ``name`` has not finished of its own bucket, and wait until it is done."""
-        region = self.regions[name]
+        region, looked = self.regions[name], 0
         with self.working(f"comparing {region.bucket} with its checkpoints") as step:
-            pending = resume.unfinished(region, since, lambda count: step(f"comparing {region.bucket}: {count} versions"))
+            def told(count: int) -> None:
+                nonlocal looked
+                looked = count
+                step(f"comparing {region.bucket}: {count} versions")
+
+            pending = resume.unfinished(region, since, told)
         if not pending:
-            self.say(f"✓ Every file in {region.bucket} is done.", "green")
+            begun = f" that was uploaded since {since:%Y-%m-%dT%H:%M:%S%z}" if since else ""
+            self.say(f"✓ Every file in {region.bucket}{begun} is done ({looked} versions were looked at).", "green")
             return 0
         self._list(f"Not finished in {name} ({len(pending)})", pending)
         if dry_run:

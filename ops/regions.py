@@ -60,9 +60,19 @@ CREDENTIALS = "Remedy: valid AWS credentials: AWS_PROFILE, or log in again."
 class OpsError(Exception):
     """What went wrong and what to do about it, for a person to read."""
 
+    @property
+    def remedy(self) -> str:
+        """What to do, where the message does not say it: for the end of what is told."""
+        return ""
+
 
 class NoAnswer(OpsError):
     """The region did not answer in time, or only with faults of its own. Whether it did what it was asked is not known."""
+
+    @property
+    def remedy(self) -> str:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        return f"Remedy: is {plain(endpoint)} still there? AWS_ENDPOINT_URL names it." if endpoint else ""
 
 
 class Refused(OpsError):
@@ -76,6 +86,13 @@ class Refused(OpsError):
     def not_there(self) -> bool:
         """What was asked for does not exist."""
         return any(word in self.code for word in ("NotFound", "NonExistentQueue", "DoesNotExist", "NoSuch"))
+
+    @property
+    def remedy(self) -> str:
+        if any(word in self.code for word in ("Expired", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId",
+                                              "SignatureDoesNotMatch")):
+            return CREDENTIALS
+        return "Remedy: the permissions in docs/operating.md." if "AccessDenied" in self.code else ""
 
 
 @dataclass(frozen=True)

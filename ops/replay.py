@@ -113,7 +113,8 @@ class Replay(Teller):
             with self.working(f"copying {each.name}") as step:
                 sent[each.raw_key] = self._copy(system, each, step)
             self.say(f"✓ {each.name} → {each.raw_key}, version {sent[each.raw_key]}", "green")
-        return max(_left(chosen) if keys else 0, self._outcomes(system, sent))
+        ended = self._outcomes(sent, lambda key: self._outcome(system, key.removeprefix(etl.RAW), sent[key]))
+        return max(_left(chosen) if keys else 0, ended)
 
     def _failed_keys(self, system: System) -> list[str]:
         found, more = looking.of_status(system, "FAILED", FAILURES)
@@ -128,7 +129,7 @@ class Replay(Teller):
             return Choice(key, "", f"not in {system.bucket}, the bucket of the environment {self.estate.suffix}: --suffix?")
         folder = next((folder for folder in (etl.FAILED, etl.RAW) if key.startswith(folder) and key != folder), None)
         if folder is None:
-            return Choice(key, "", f"no key below {etl.FAILED} or {etl.RAW}")
+            return Choice(key, "", f"no key below {etl.FAILED} or {etl.RAW}; is {etl.FAILED}{key} meant?")
         if NO_FILE.fullmatch(key):
             return Choice(key, "", "no file: the pipeline's own note about one")
         version = looking.current(system, key)
@@ -164,24 +165,24 @@ class Replay(Teller):
             ExtraArgs={"MetadataDirective": "REPLACE", "TaggingDirective": "REPLACE"})
         return looking.newest_version(system, file.raw_key)
 
-    def _outcomes(self, system: System, sent: Mapping[str, str]) -> int:
-        """Wait for the records of what was copied; gives up after ``wait_seconds``, which stops nothing."""
-        began, outcomes = self.clock(), dict.fromkeys(sent, "")
-        with self.working("waiting for the records") as step:
+    def _outcomes(self, names: Iterable[str], outcome_of: Callable[[str], str]) -> int:
+        """Wait for the ends of what was sent; gives up after ``wait_seconds``, which stops nothing."""
+        began, outcomes = self.clock(), dict.fromkeys(names, "")
+        with self.working("waiting for the outcome") as step:
             while True:
-                for key in (key for key, outcome in outcomes.items() if not outcome):
-                    outcomes[key] = self._outcome(system, key.removeprefix(etl.RAW), sent[key])
+                for name in (name for name, outcome in outcomes.items() if not outcome):
+                    outcomes[name] = outcome_of(name)
                 if all(outcomes.values()) or self.clock() - began > self.wait_seconds:
                     break
-                step(f"{sum(map(bool, outcomes.values()))} of {len(sent)} are at an end")
+                step(f"{sum(map(bool, outcomes.values()))} of {len(outcomes)} are at an end")
                 self.pause(1)
-        for key, outcome in outcomes.items():
-            if outcome.startswith("SUCCEEDED"):
-                self.say(f"✓ {key}: {outcome}", "green")
+        for name, outcome in outcomes.items():
+            if _is_good(outcome):
+                self.say(f"✓ {name}: {outcome}", "green")
             else:
                 late = f"not at an end after {duration(self.wait_seconds)}; it goes on by itself"
-                self.say(f"✗ {key}: {outcome or late}", "red")
-        return 0 if all(outcome.startswith("SUCCEEDED") for outcome in outcomes.values()) else 1
+                self.say(f"✗ {name}: {outcome or late}", "red")
+        return 0 if all(map(_is_good, outcomes.values())) else 1
 
     def _outcome(self, system: System, file_name: str, version_id: str) -> str:
         found = [record for record in looking.records(system, file_name, 5) if record["version_id"] == version_id]
@@ -195,6 +196,7 @@ class Replay(Teller):
         """Start the pipeline again with the input of what failed. ``names`` are keys of objects or ARNs of executions; without
         any: all that is recorded. The item stays: it tells what happened then."""
         system = self.estate.deployed("metadata")
+        names = [name.removeprefix(f"s3://{system.bucket}/") for name in names]
         with self.working(f"reading {system.table}"):
             found, more = looking.scan(system, FAILURES)
             if more:
@@ -207,10 +209,20 @@ class Replay(Teller):
         stop = self._asked("Failures of the metadata pipeline", chosen, f"Start {system.pipeline} {{}} times?", named=bool(names))
         if stop is not None:
             return stop
+        started = {}
         for each in (each for each in chosen if isinstance(each, Failure) and not each.fault):
-            arn = self._start(system, system.pipeline, replay_name(each.item), each.item["input"])
-            self.say(f"✓ {each.name} → {arn}", "green")
-        return _left(chosen) if names else 0
+            name = replay_name(each.item)
+            self.say(f"✓ {each.name} → {self._start(system, system.pipeline, name, each.item['input'])}", "green")
+            started[f"{each.name}, failed {each.item['failed_at'][:19]}"] = system.execution_arn(system.pipeline, name)
+        ended = self._outcomes(started, lambda name: self._end(system, started[name]))
+        return max(_left(chosen) if names else 0, ended)
+
+    def _end(self, system: System, arn: str) -> str:
+        """How an execution ended; empty as long as it runs."""
+        told = looking.execution(system, arn)
+        if told is None or told["status"] == "RUNNING":
+            return ""
+        return f"{told['status']} {told.get('error', '')}".strip()
 
     def _failure(self, system: System, item: Mapping[str, Any], named: bool) -> Failure:
         found = Failure(item["object_key"] or item["execution_id"], f"{item['failed_at'][:19]} {item['error']}: "
@@ -239,6 +251,7 @@ class Replay(Teller):
         stop = self._asked("Images", chosen, "Copy {} onto themselves?", named=bool(names))
         if stop is not None:
             return stop
+        sent: dict[str, str] = {}
         for each in (each for each in chosen if isinstance(each, Failure) and not each.fault):
             source = {"Bucket": system.bucket, "Key": each.item[pets.SOURCE_KEY]}
             version = each.item[pets.SOURCE_VERSION]
@@ -246,10 +259,20 @@ class Replay(Teller):
             answer = system.ask(
                 "s3", "copy_object", **source, CopySource={**source, "VersionId": version}, MetadataDirective="REPLACE",
                 TaggingDirective="REPLACE", ContentType=head.get("ContentType", "application/octet-stream"))
-            self.say(f"✓ {each.name}: {source['Key']}, version {answer.get('VersionId', '?')}", "green")
-        return _left(chosen) if names else 0
+            sent[source["Key"]] = answer["VersionId"]
+            self.say(f"✓ {each.name}: {source['Key']}, version {sent[source['Key']]}", "green")
+        ended = self._outcomes(sent, lambda key: self._answer(system, key, sent[key]))
+        return max(_left(chosen) if names else 0, ended)
+
+    def _answer(self, system: System, key: str, version_id: str) -> str:
+        """What became of a version of an image; empty as long as it is under way."""
+        record = looking.image_record(system, key, version_id)
+        if record is None or record[pets.STATUS] == pets.PROCESSING:
+            return ""
+        return f"{record[pets.STATUS]} {record.get(pets.FAILURE_REASON, '')}".strip()
 
     def _image(self, system: System, name: str, item: Mapping[str, Any] | None) -> Choice:
+        name = name.removeprefix(f"s3://{system.bucket}/")
         if name.startswith(pets.INPUT):
             return self._image_without_record(system, name)
         if item is None:
@@ -265,8 +288,8 @@ class Replay(Teller):
         version = looking.current(system, key)
         if version is None:
             return Choice(key, "", "there is no such object")
-        if looking.image_record(system, key, version.version_id):
-            return Choice(key, "", "it has a record: name its id (python -m ops explain tells)")
+        if record := looking.image_record(system, key, version.version_id):
+            return Choice(key, "", f"it has a record: name its id, {record[pets.IMAGE_ID]}")
         return Failure(key, "it has no record", item={pets.SOURCE_KEY: key, pets.SOURCE_VERSION: version.version_id})
 
     # --- dead letters -------------------------------------------------------------------------------------------------
@@ -411,6 +434,11 @@ class Replay(Teller):
             return None
         self.say("Nothing was sent.")
         return 1
+
+
+def _is_good(outcome: str) -> bool:
+    """Whether an execution, or an image, ended as it should."""
+    return outcome.startswith(("SUCCEEDED", pets.COMPLETED, pets.UNCERTAIN))
 
 
 def _left(chosen: Iterable[Choice]) -> int:

@@ -24,6 +24,8 @@ from ops.telling import Teller, shown
 
 SHOWN = 5
 """Of what was found, so many are named."""
+SHOWN_CHARACTERS = 300
+"""Of an error: a denial names the action that was denied behind some 150."""
 RECORDS = 500
 """Records of one status that are looked at."""
 ENDED_BADLY = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -85,7 +87,8 @@ class Status(Teller):
                 self._show(report)
         absent = all(report.deployed is False for report in reports)
         if absent and not as_json:
-            self.say("Nothing is deployed under these names. Another environment: --suffix. Another account: AWS_PROFILE.", "red")
+            self.say("Nothing is deployed under these names. Another environment: --suffix. Another account: AWS_PROFILE. "
+                     "Another region: AWS_REGION.", "red")
         return 1 if absent or any(report.needs_person for report in reports) else 0
 
     def _plain(self, reports: Iterable[Report]) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class Status(Teller):
             "etl": [("stuck", self._stuck_files), ("failed", self._failed_files), ("invalid", self._invalid_files),
                     ("raw objects", self._raw_objects)],
             "metadata": [("failed", self._failed_metadata)],
-            "pets": [("images", self._images), ("input objects", self._input_objects)],
+            "pets": [("images", self._images), ("refused", self._refused_images), ("input objects", self._input_objects)],
             "ingestion": [("files", self._ingested)],
         }
         machines = [("executions", self._executions), ("recovery", self._recovery)] if system.pipeline else []
@@ -194,14 +197,14 @@ class Status(Teller):
         if not still:
             return Finding("failed", said if found else f"none in {self._window}", len(found))
         return Finding("failed", said, len(still), True, f"mend the cause, then python -m ops replay files {self._suffix}",
-                       _first(f"{record['file_name']}: {record.get('error_message', '')[:160]}" for record in still))
+                       _first(f"{record['file_name']}: {record.get('error_message', '')[:SHOWN_CHARACTERS]}" for record in still))
 
     def _invalid_files(self, system: System) -> Finding:
         """The senders' business, and announced to whoever talks to them."""
         found, more = looking.of_status(system, "INVALID", RECORDS, since=self._since())
         return Finding("invalid", f"{len(found)}{' or more' if more else ''} in {self._window}", len(found), False,
                        "their senders correct them" if found else "",
-                       _first(f"{record['file_name']}: {record.get('error_message', '')[:160]}" for record in found))
+                       _first(f"{record['file_name']}: {record.get('error_message', '')[:SHOWN_CHARACTERS]}" for record in found))
 
     def _raw_objects(self, system: System) -> Finding:
         def has_record(key: str, version_id: str) -> bool:
@@ -238,7 +241,7 @@ class Status(Teller):
             return Finding("failed", f"{len(recent) or 'none'} in {self._window}{answered}{note}", len(recent))
         return Finding("failed", f"{len(recent)} in {self._window}{answered}{note}", len(still), True,
                        f"correct and upload again; after an outage: python -m ops replay metadata {self._suffix}",
-                       _first(f"{item['object_key']}: {item['error']}: {item['cause'][:160]}"
+                       _first(f"{item['object_key']}: {item['error']}: {item['cause'][:SHOWN_CHARACTERS]}"
                               for item in sorted(still, key=lambda item: item["failed_at"], reverse=True)))
 
     # --- pets ---------------------------------------------------------------------------------------------------------
@@ -249,20 +252,31 @@ class Status(Teller):
                and looking.not_before(item, pets.TIMESTAMP, datetime.min.replace(tzinfo=UTC))
                and not looking.not_before(item, pets.TIMESTAMP, self.now() - self.grace)]
         stuck = [item for item in old if not self._runs(system, item[pets.EXECUTION])]
-        failed = [item for item in found if item[pets.STATUS] == pets.FAILED
-                  and looking.not_before(item, pets.TIMESTAMP, self.now() - self.since)]
-        ours = [item for item in failed if item.get(pets.FAILURE_CODE) == pets.PROCESSING_FAILED]
+        ours = [item for item in found if item[pets.STATUS] == pets.FAILED
+                and item.get(pets.FAILURE_CODE) == pets.PROCESSING_FAILED
+                and looking.not_before(item, pets.TIMESTAMP, self.now() - self.since)]
         still = [item for item in ours if replay.image_is_open(system, item)]
         note = f" (looked at the first {RECORDS} only)" if more else ""
-        said = (f"{len(stuck)} stuck; in {self._window} {len(still)} failed, {len(ours) - len(still)} of them answered since, "
-                f"{len(failed) - len(ours)} refused{note}") if len(ours) > len(still) else (
-                f"{len(stuck)} stuck; in {self._window} {len(still)} failed, {len(failed) - len(ours)} refused{note}")
+        answered = f", {len(ours) - len(still)} of them answered since" if len(ours) > len(still) else ""
+        said = f"{len(stuck)} stuck; in {self._window} {len(ours)} failed{answered}{note}"
         remedy = f"docs/runbook.md, stuck; python -m ops explain ID --system pets {self._suffix}" if stuck else ""
         if still:
             remedy = f"mend the cause, then python -m ops replay images {self._suffix}"
-        named = [f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, 'its execution has ended')[:160]}"
+        named = [f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, 'its execution has ended')[:SHOWN_CHARACTERS]}"
                  for item in [*stuck, *still]]
         return Finding("images", said, len(named), bool(named), remedy, _first(named))
+
+    def _refused_images(self, system: System) -> Finding:
+        """Their senders' business: the API tells them."""
+        found, more = looking.image_records(system, RECORDS)
+        refused = [item for item in found if item[pets.STATUS] == pets.FAILED
+                   and item.get(pets.FAILURE_CODE) != pets.PROCESSING_FAILED
+                   and looking.not_before(item, pets.TIMESTAMP, self.now() - self.since)]
+        note = f" (looked at the first {RECORDS} only)" if more else ""
+        return Finding("refused", f"{len(refused) or 'none'} in {self._window}{note}", len(refused), False,
+                       "their senders send better ones" if refused else "",
+                       _first(f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, '')[:SHOWN_CHARACTERS]}"
+                              for item in refused))
 
     def _input_objects(self, system: System) -> Finding:
         def has_record(key: str, version_id: str) -> bool:
@@ -324,7 +338,8 @@ class Status(Teller):
 
 
 def _first(items: Iterable[str]) -> tuple[str, ...]:
-    return tuple(itertools.islice(items, SHOWN))
+    """Each once: a file may have failed often."""
+    return tuple(itertools.islice(dict.fromkeys(items), SHOWN))
 
 
 def _unknown(part: str, error: OpsError) -> Finding:

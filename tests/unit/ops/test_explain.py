@@ -6,9 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from lambdas.ingestion import contract as ingestion
 from ops.explain import Explain, steps
+from ops.resume import Upload
 from tests.unit.ops.estate import BUCKET, Aws, Client, Screen
 from tests.unit.ops.fakes import NOW, refusal
+
+TABLES = ("etl-file-metadata", "metadata-processing-failures", "serverlessapp-DetectionLogs", "serverless-processed-data-prod")
 
 
 def entered(name, second):
@@ -89,6 +93,8 @@ def test_one_version(aws):
     aws.record("a/b.csv", version="v2", ago=timedelta())
     assert explain(aws, "a/b.csv")[1].count("Upload of version") == 2
     assert explain(aws, "a/b.csv", version="v2")[1].count("Upload of version") == 1
+    code, told = explain(aws, "a/b.csv", version="v3")
+    assert code == 1 and "has records of other versions: v2, v1" in told and "No record" not in told
 
 
 def test_execution_that_step_functions_has_forgotten(aws):
@@ -108,7 +114,35 @@ def test_object_without_a_record(aws):
 def test_nothing_is_known(aws):
     """O3: exit code 1; what FILE may be."""
     code, told = explain(aws, "a.csv")
-    assert code == 1 and "Nothing is known of a.csv" in told and "s3://BUCKET/KEY" in told
+    assert code == 1 and "Nothing is known of a.csv under the suffix prod" in told and "s3://BUCKET/KEY" in told
+    assert "Not deployed" not in told
+    code, told = explain(aws, "s3://another/a.csv")
+    assert code == 1 and "in no bucket of the environment prod" in told and BUCKET in told
+
+
+def test_nothing_can_be_known_where_nothing_is_deployed(aws):
+    """O3: a forgotten --suffix, another region."""
+    aws.absent |= set(TABLES)
+    code, told = explain(aws, "a.csv")
+    assert code == 1 and "Not deployed there: etl (us-east-1)" in told and "AWS_REGION" in told
+
+
+def test_what_may_not_be_asked_is_not_unknown(aws):
+    """O3: without permissions, nothing is said about the file."""
+    aws.faults["query"] = refusal("AccessDeniedException", 400)
+    code, told = explain(aws, "a.csv")
+    assert code == 1 and "Whether anything is known of a.csv, etl (us-east-1) did not tell." in told
+    assert "Nothing is known" not in told and "docs/operating.md" in told
+
+
+def test_invalid_records_of_the_ingestion(aws):
+    """O3, R2: where their reasons stand."""
+    aws.store("a.json", bucket="serverless-data-ingestion-prod")
+    upload = Upload("serverless-data-ingestion-prod", "a.json", "v1", 1, NOW)
+    aws.tables["us-east-1", "serverless-processed-data-prod"] = [
+        {"recordId": upload.checkpoint, "timestamp": ingestion.NO_TIMESTAMP, "done": "true", "recordsInvalid": 1}]
+    code, told = explain(aws, "a.json")
+    assert code == 0 and "docs/ingestion.md, Records" in told
 
 
 def test_what_may_not_be_read_is_said_and_the_rest_is_told(aws):

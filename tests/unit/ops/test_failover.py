@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 from rich.console import Console
 
-import ops.__main__ as command
 from lambdas.ingestion import contract
+from ops import commands as command
 from ops import readiness, regions, resume
 from ops.failover import Failover
 from ops.readiness import State

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from lambdas.pets import contract as pets
+from lambdas.pets.uploads import Upload
 from ops.regions import OpsError
 from ops.replay import HOLD_SECONDS, Replay, replay_name
 from tests.unit.ops.estate import ACCOUNT, BUCKET, PIPELINE, Aws, Screen, s3_event
@@ -323,8 +324,14 @@ def test_image_is_copied_onto_itself(aws, replay, code, current, names, expected
     from tests.unit.ops.estate import Client
 
     monkeypatch.setattr(Client, "_head_object", lambda self, **_: {"ContentType": "image/jpeg"}, raising=False)
-    monkeypatch.setattr(Client, "_copy_object", lambda self, **_: {"VersionId": "v3"}, raising=False)
-    aws.tables["us-east-1", "serverlessapp-DetectionLogs"] = [failed_image(aws, code, current)]
+    records = aws.tables["us-east-1", "serverlessapp-DetectionLogs"] = [failed_image(aws, code, current)]
+
+    def copy_object(self, Key, **_):
+        image_id = Upload("serverlessapp-pet-detector", Key, "v3").derived_id
+        records.append(records[0] | {pets.IMAGE_ID: image_id, pets.STATUS: pets.COMPLETED, pets.SOURCE_VERSION: "v3"})
+        return {"VersionId": "v3"}
+
+    monkeypatch.setattr(Client, "_copy_object", copy_object, raising=False)
     assert (replay("images", *names)[0], aws.operations(*WRITES)) == expected
     for _, operation, arguments in aws.calls:
         if operation == "copy_object":

@@ -135,7 +135,8 @@ def test_images(aws, state, more, code):
     """O1, P3."""
     aws.tables["us-east-1", "serverlessapp-DetectionLogs"] = [image(state, timedelta(hours=1), **more)]
     aws.store("input/a.jpg", bucket="serverlessapp-pet-detector", ago=timedelta())
-    assert status(aws, "pets")[0] == code
+    told = status(aws, "pets")
+    assert told[0] == code and "input/a.jpg: " in told[1]
 
 
 def test_unfinished_file_of_the_ingestion(aws):
@@ -152,7 +153,7 @@ def test_nothing_is_deployed(aws):
     assert code == 0 and "etl (us-east-1): not deployed under the suffix prod" in told
     aws.absent |= set(TABLES)
     code, told = status(aws)
-    assert code == 1 and "--suffix" in told
+    assert code == 1 and "--suffix" in told and "AWS_REGION" in told
 
 
 def test_what_may_not_be_asked_is_unknown_and_the_rest_is_told(aws):
