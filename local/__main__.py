@@ -132,7 +132,8 @@ def up(port: int) -> int:
         f"It runs at {aws.endpoint}; outputs are in {OUTPUTS.relative_to(ROOT)}. Try:\n"
         f"  export AWS_ENDPOINT_URL={aws.endpoint} AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
         f"AWS_REGION={aws.region} AWS_DEFAULT_REGION={aws.region}\n"
-        f"{hints}Stop it with: make local-down"))
+        f"{hints}  .venv/bin/python -m ops status --suffix {LOCAL_SETTINGS['ENVIRONMENT_SUFFIX']}\n"
+        "Stop it with: make local-down"))
     return 0
 
 

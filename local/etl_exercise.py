@@ -86,13 +86,14 @@ class EtlSystem(System[EtlOutcome]):
             table.add_column(kind, justify="right", no_wrap=True)
         table.add_column("where it is now", overflow="fold")
         table.add_column("time", justify="right", no_wrap=True)
-        table.add_column("announced", overflow="fold")
+        table.add_column("announced, and why", overflow="fold")
         for outcome in outcomes:
+            told = [*map(subject, outcome.announcements), outcome.record.get("error_message", "")]
             table.add_row(
                 Text(outcome.sample.file_name), Text(outcome.status, style=_COLOURS.get(outcome.status, "red")),
                 *(str(outcome.record.get(rows, "")) for rows in _ROWS),
                 Text(outcome.location), f"{outcome.seconds:.1f} s",
-                Text("; ".join(subject(notice) for notice in outcome.announcements) or "–"))
+                Text("; ".join(filter(None, told)) or "–"))
         return table
 
     def facts(self, outcomes: Sequence[EtlOutcome]) -> dict[str, object]:
