@@ -37,7 +37,7 @@ setup: .venv/ready ## the locked Python packages alone, all that python -m ops n
 
 test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all tests, and what lint checks
 	@$(python) -m checks
-	@$(python) -m pytest -n 3
+	@$(python) -m pytest -n 4
 
 test-examples: prerequisites .venv/ready ## the property tests with examples that they have not seen yet
 	@$(python) -m pytest tests/unit -n 3 --hypothesis-profile=new

@@ -5,15 +5,22 @@ import os
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-DEPLOYED = tuple(f"tests/local/{name}" for name in ("etl/", "ingestion/", "metadata/", "pets/", "test_operating.py"))
-"""Whose tests share the deployed stacks."""
+DEPLOYED = {
+    "one": tuple(f"tests/local/{name}" for name in ("etl/", "metadata/", "test_operating.py")),
+    "another": tuple(f"tests/local/{name}" for name in ("ingestion/", "pets/")),
+}
+"""Whose tests share the deployed stacks: each process deploys them once."""
+
+
+def _deployment(nodeid: str) -> str | None:
+    return next((name for name, paths in DEPLOYED.items() if nodeid.startswith(paths)), None)
 
 
 class WholeFiles(LoadScopeScheduling):
-    """Each file goes to one process, so what its tests share is made once; all that shares the deployed stacks goes to one."""
+    """Each file goes to one process, so what its tests share is made once; all that shares deployed stacks goes to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "deployed" if nodeid.startswith(DEPLOYED) else nodeid.partition("::")[0]
+        return _deployment(nodeid) or nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -25,10 +32,10 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(config, items):
     """What takes longest begins first: it mostly waits, for Terraform above all, and the others compute meanwhile."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (not item.nodeid.startswith(DEPLOYED), not item.nodeid.startswith("tests/local/")))
+        items.sort(key=lambda item: (_deployment(item.nodeid) is None, not item.nodeid.startswith("tests/local/")))
 
 
 def pytest_runtest_setup(item):
-    """The process with the deployed stacks is the last one to end: the others let it go first."""
-    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(DEPLOYED):
+    """The processes with the deployed stacks are the last ones to end: the others let them go first."""
+    if hasattr(item.config, "workerinput") and _deployment(item.nodeid) is None:
         os.nice(10 - os.nice(0))
