@@ -97,16 +97,16 @@ class Conversion:
         ``blocks`` go on beyond ``end``, if the file does, for ``LOOK_AHEAD_BYTES``.
         """
         rest, pending, size, last_byte, end_of_data = b"", [], 0, b"\n", self.offset
-        for block in blocks:
-            if block:
-                pending.append(block)
-                size += len(block)
-                end_of_data += len(block)
-                last_byte = block[-1:]
-            if size > 2 * self._limit:
+        least = 2 * self._limit + 1  # of a window, so that each gets on: what waits for more is half of it at most
+        for part in _parts(blocks, least):
+            pending.append(part)
+            size += len(part)
+            end_of_data += len(part)
+            last_byte = bytes(part[-1:])
+            if size >= least:
                 window = b"".join((rest, *pending))
                 pending, size = [], 0
-                del block  # megabytes, like the window: none is kept while the next is fetched
+                del part
                 yield from self._convert_window(window, last=False)
                 rest = window[len(window) - self._left :]
                 del window
@@ -358,6 +358,15 @@ def _converter(header: Header) -> Callable[[list[bytes]], str | None]:
         return None
 
     return convert
+
+
+def _parts(blocks: Iterable[bytes], size: int) -> Iterator[memoryview]:
+    """The blocks in parts of at most ``size`` bytes. No block is kept while the next is fetched: each is megabytes."""
+    for block in blocks:
+        view = memoryview(block)
+        for start in range(0, len(block), size):
+            yield view[start : start + size]
+        del block, view
 
 
 def _end_of_lines(data: bytes, start: int, stop: int, wanted: int, most: int) -> int:
