@@ -1,6 +1,7 @@
-"""What was measured, kept in `bench/results.json` and told in `bench/RESULTS.md` and `docs/performance.svg`.
+"""What was measured, kept in `bench/results.json` and told in `bench/RESULTS.md`, `docs/performance.svg`, the tables of
+`docs/performance.md` and the measured figures of `ops/cost.toml`. What the document says in words is left to a person.
 
-    python -m bench.report        writes both once more, from what is kept
+    python -m bench.report        writes all of it once more, from what is kept
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ops import cost
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "bench" / "RESULTS.md"
 PLOT = ROOT / "docs" / "performance.svg"
-MIB = 1 << 20
+DOCUMENT = ROOT / "docs" / "performance.md"
+MIB, GIB = 1 << 20, 1 << 30
 
 NAMES = {
     "ours": "this ETL", "copy": "floor: copy the bytes", "csv.reader": "floor: split with `csv.reader`, no judgement, no output",
@@ -139,6 +143,42 @@ def main() -> None:
     results = load()
     PAGE.write_text(page(results), encoding="utf-8")
     PLOT.write_text(plot(results), encoding="utf-8")
+    if "rows" in results and "pipeline" in results:
+        text = cost.TABLE.read_text(encoding="utf-8")
+        for name, value in measured_for_cost(results).items():
+            text = re.sub(rf"^{name} = (?:\{{[^}}]*\}}|[\d.]+)", f"{name} = {value}", text, flags=re.MULTILINE)
+        cost.TABLE.write_text(text, encoding="utf-8")
+        document = DOCUMENT.read_text(encoding="utf-8")
+        for each in (summary(results), pipeline_table(results["pipeline"]), *_TABLE.findall(cost.page())):
+            document = with_table(document, each)
+        DOCUMENT.write_text(document, encoding="utf-8")
+
+
+_TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+
+
+def with_table(document: str, written: str) -> str:
+    """The document with this table in place of the one that has its columns."""
+    head = "".join(written.splitlines(keepends=True)[:2])
+    text, count = re.subn(rf"^{re.escape(head)}(?:\|.*\n)*", lambda _: written, document, flags=re.MULTILINE)
+    assert count == 1, f"{DOCUMENT} has {count} tables that begin with {head}"
+    return text
+
+
+def measured_for_cost(results: Results) -> dict[str, str]:
+    """What `ops/cost.toml` has under ``[measured]``, as it stands there: of 1,000,000 rows, and of 1 GiB through the pipeline."""
+    found = {(each.contestant, each.kind): each for each in figures(results["rows"]) if each.rows == 1_000_000}
+    size = {each["kind"]: each["bytes"] for each in results["rows"] if each["rows"] == 1_000_000}
+    [gib] = [each for each in results["pipeline"]["files"] if each["kind"] == "clean" and 1 <= each["bytes"] / GIB < 1.5]
+    beside = gib["worker_cpu"] - gib["rows"] * found["ours", "clean"].microseconds / 1e6
+    return {
+        "bytes_per_row": f"{statistics.mean(size.values()) / 1e6:.1f}",
+        **{f"{who}_microseconds": f"{{ clean = {found[contestant, 'clean'].microseconds:.2f}, "
+                                  f"messy = {found[contestant, 'messy'].microseconds:.2f} }}"
+           for who, contestant in (("etl", "ours"), ("polars", "polars"), ("pandas", "pandas"))},
+        "pandas_peak_per_byte": f"{found['pandas', 'messy'].peak / size['messy']:.1f}",
+        "io_cpu_seconds_per_gib": f"{beside / (gib['bytes'] / GIB):.1f}",
+    }
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

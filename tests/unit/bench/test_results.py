@@ -105,3 +105,11 @@ def test_plot_is_a_picture():
     root = ElementTree.fromstring(report.plot(report.load()))
     assert root.tag.endswith("svg")
     assert "this ETL" in "".join(root.itertext())
+
+
+def test_table_takes_the_place_of_the_one_with_its_columns():
+    """C14: what `python -m bench.report` does to docs/performance.md; a table that is not there is no silent success."""
+    document = "a\n\n| x | y |\n| --- | --- |\n| 1 | 2 |\n\n| x |\n| --- |\n| 3 |\n"
+    assert report.with_table(document, report.table(["x"], [[4], [5]])) == document.replace("| 3 |\n", "| 4 |\n| 5 |\n")
+    with pytest.raises(AssertionError, match="0 tables"):
+        report.with_table(document, report.table(["z"], [[1]]))
