@@ -39,7 +39,7 @@ test: prerequisites .venv/ready node_modules/ready .tools/checkov/ready ## all t
 	@$(python) -m checks
 	@$(python) -m pytest -n 4
 
-test-examples: prerequisites .venv/ready ## the property tests with examples that they have not seen yet
+test-examples: prerequisites .venv/ready ## the unit tests, with new examples for their properties
 	@$(python) -m pytest tests/unit -n 3 --hypothesis-profile=new
 
 test-faults: prerequisites .venv/ready ## hundreds of files under injected faults, then an audit, e.g. make test-faults SEED="1 2"

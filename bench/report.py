@@ -146,7 +146,8 @@ def main() -> None:
     if "rows" in results and "pipeline" in results:
         text = cost.TABLE.read_text(encoding="utf-8")
         for name, value in measured_for_cost(results).items():
-            text = re.sub(rf"^{name} = (?:\{{[^}}]*\}}|[\d.]+)", f"{name} = {value}", text, flags=re.MULTILINE)
+            text, count = re.subn(rf"^{name} = (?:\{{[^}}]*\}}|-?[\d.]+)", f"{name} = {value}", text, flags=re.MULTILINE)
+            assert count == 1, f"{cost.TABLE} has {count} lines of {name}"
         cost.TABLE.write_text(text, encoding="utf-8")
         document = DOCUMENT.read_text(encoding="utf-8")
         for each in (summary(results), pipeline_table(results["pipeline"]), *_TABLE.findall(cost.page())):

@@ -10,16 +10,21 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_PYTHON = ROOT / ".venv" / "bin" / "python"
 
 
-def main() -> int:
-    missing = [name for name in ("boto3", "rich") if importlib.util.find_spec(name) is None]
-    if not missing:
-        from ops import commands  # noqa: PLC0415  whose imports need them
+LEAST_PYTHON = (3, 11)
+PACKAGES = ("boto3", "pydantic", "rich")
 
-        return commands.main()
+
+def main() -> int:
     if OWN_PYTHON.exists() and Path(sys.prefix) != OWN_PYTHON.parent.parent:
         os.execv(OWN_PYTHON, [str(OWN_PYTHON), "-m", "ops", *sys.argv[1:]])  # noqa: S606  there is nothing to come back to
-    print(f"{sys.executable} has no {' and no '.join(missing)}.\nRemedy: make setup, once, in {ROOT}", file=sys.stderr)
-    return 2
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing or sys.version_info < LEAST_PYTHON:
+        lacks = f"has no {' and no '.join(missing)}" if missing else "is too old"
+        print(f"{sys.executable} {lacks}.\nRemedy: make setup, once, in {ROOT}", file=sys.stderr)
+        return 2
+    from ops import commands  # noqa: PLC0415  whose imports need them
+
+    return commands.main()
 
 
 if __name__ == "__main__":

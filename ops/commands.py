@@ -79,7 +79,7 @@ def send(given: argparse.Namespace) -> int:
         try:
             sent = producer.send(file, given.prefix + file.name)
         except (OpsError, OSError) as error:
-            console.print(Text(f"✗ {file}: {error}", "red"))
+            console.print(Text(" ".join(filter(None, (f"✗ {file}: {error}", getattr(error, "remedy", "")))), "red"))
             failed += 1
         else:
             where = f"s3://{sent.bucket}/{sent.key} version {sent.version_id}"
@@ -115,7 +115,7 @@ def _time(text: str) -> datetime:
 
 def _number_of(unit: str, most: int) -> Callable[[str], float]:
     def number(text: str) -> float:
-        if not (text.isascii() and text.isdigit() and int(text[:20]) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= most):
             raise argparse.ArgumentTypeError(f"{text} is no number of {unit} up to {most:,}")
         return float(text)
 
@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("replay", help=replay.__doc__, description=replay.__doc__, epilog=GUIDE)
     again.add_argument("what", choices=["files", "letters", "metadata", "images"],
                        help="files: of the ETL pipeline; letters: dead letters of all; metadata, images: what failed there")
-    again.add_argument("names", nargs="*", type=_file, metavar="NAME",
+    again.add_argument("names", nargs="*", metavar="NAME",
                        help="key below failed/; queue; object's key or execution; image's id; without any: all")
     again.add_argument("--dry-run", action="store_true", help="list, send nothing")
     again.add_argument("--yes", action="store_true", help="do not ask")
@@ -211,6 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if given.command in ("status", "replay"):
         given.names += more  # argparse ends a list of names at the first option
+        if "" in given.names:
+            parser.error("one of the names is empty")
     if given.command == "status" and (strange := [name for name in given.names if name not in systems.NAMES]):
         parser.error(f"{', '.join(strange)}: no system; these are: {', '.join(systems.NAMES)}")
     if given.command == "failover" and given.since and not given.resume:

@@ -58,19 +58,22 @@ class Explain(Teller):
     _step: Callable[[str], None] = lambda text: None
     _unasked: dict[str, str] = field(default_factory=dict)
     """Systems that could not be asked, with what to do about it."""
+    _asked: bool = False
     _absent: list[str] = field(default_factory=list)
     """Systems that are not deployed."""
 
     def run(self, file: str, names: Sequence[str] = ()) -> int:
         with self.working(f"looking for {plain(file)}") as self._step:
             known = self._tell(file, names)
-        if self._unasked:
-            self.say("\n".join(dict.fromkeys(filter(None, self._unasked.values()))))
+        for remedy in dict.fromkeys(filter(None, self._unasked.values())):
+            self.say(remedy)
+        if known and names and self._absent:
+            self.say(f"Not deployed under the suffix {self.estate.suffix}: {', '.join(self._absent)}.")
         if not known:
-            self.say(self._unknown(file), "red")
+            self.say(self._unknown(file, names), "red")
         return 0 if known else 1
 
-    def _unknown(self, file: str) -> str:
+    def _unknown(self, file: str, names: Sequence[str]) -> str:
         called = plain(file) + (f", version {plain(self.version)}" if self.version else "")
         if self._unasked:
             return f"Whether anything is known of {called}, {' and '.join(self._unasked)} did not tell."
@@ -78,6 +81,10 @@ class Explain(Teller):
         if file.startswith("s3://") and file[5:].partition("/")[0] not in buckets:
             of = ", ".join(buckets)
             return f"{called} is in no bucket of the environment {self.estate.suffix}, which are {of}.\nRemedy: --suffix?"
+        if not self._asked:
+            if names:
+                return f"{called} is no name of a file of {', '.join(dict.fromkeys(names))}.\nRemedy: leave out --system."
+            return f"{called} is no name of a file that a system takes."
         lines = [f"Nothing is known of {called} under the suffix {self.estate.suffix} in the account {self.estate.account}."]
         if self._absent:
             lines.append(f"Not deployed there: {', '.join(self._absent)}. Remedy: --suffix, AWS_PROFILE or AWS_REGION of where "
@@ -94,6 +101,7 @@ class Explain(Teller):
             if key.startswith("s3://") or not _may_know(system, key):
                 continue
             self._step(f"asking {system.title}")
+            self._asked = True
             try:
                 if system.is_deployed():
                     known += of[system.name](system, key)
@@ -113,12 +121,13 @@ class Explain(Teller):
             return 0
         told = looking.records(system, name, 100)
         records = [each for each in told if self.version in ("", each["version_id"])]
-        if self.version and not records and self.version not in self._ids(system, etl.RAW + name):
+        folders = (etl.RAW, etl.PROCESSED, etl.FAILED)
+        if self.version and not records and not any(self.version in self._ids(system, each + name) for each in folders):
             if told:
                 self.say(f"{plain(name)} in {system.title} has records of other versions: "
                          f"{', '.join(dict.fromkeys(each['version_id'] for each in told))}")
             return 0
-        places = [place for folder in (etl.RAW, etl.PROCESSED, etl.FAILED) for place in self._places(system, folder + name)]
+        places = [place for folder in folders for place in self._places(system, folder + name)]
         if not records and not places:
             return 0
         self._title(system, name, len(records))

@@ -55,44 +55,36 @@ PATIENT = CONFIG.merge(Config(read_timeout=60))
 """For large files, whose answer may take a while."""
 
 CREDENTIALS = "Remedy: valid AWS credentials: AWS_PROFILE, or log in again."
+REMEDIES = (
+    (("Expired", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId", "SignatureDoesNotMatch"), CREDENTIALS),
+    (("AccessDenied", "403"), "Remedy: the permissions in docs/operating.md."),  # HEAD requests have no words for it
+)
+"""By what an error's code contains."""
 
 
 class OpsError(Exception):
-    """What went wrong and what to do about it, for a person to read."""
+    """What went wrong and what to do about it, for a person to read; ``remedy`` is what the message leaves for the end."""
 
-    @property
-    def remedy(self) -> str:
-        """What to do, where the message does not say it: for the end of what is told."""
-        return ""
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class NoAnswer(OpsError):
     """The region did not answer in time, or only with faults of its own. Whether it did what it was asked is not known."""
-
-    @property
-    def remedy(self) -> str:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        return f"Remedy: is {plain(endpoint)} still there? AWS_ENDPOINT_URL names it." if endpoint else ""
 
 
 class Refused(OpsError):
     """The region answered, and said no; ``code`` is AWS's."""
 
     def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
+        super().__init__(message, next((remedy for words, remedy in REMEDIES if any(word in code for word in words)), ""))
         self.code = code
 
     @property
     def not_there(self) -> bool:
         """What was asked for does not exist."""
         return any(word in self.code for word in ("NotFound", "NonExistentQueue", "DoesNotExist", "NoSuch"))
-
-    @property
-    def remedy(self) -> str:
-        if any(word in self.code for word in ("Expired", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId",
-                                              "SignatureDoesNotMatch")):
-            return CREDENTIALS
-        return "Remedy: the permissions in docs/operating.md." if "AccessDenied" in self.code else ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,9 @@ class Aws:
         try:
             return getattr(self.client(service), operation)(**arguments)
         except (ConnectionError, HTTPClientError) as error:
-            raise NoAnswer(f"{service} in {self.name} gives no answer: {plain(str(error))}") from error
+            endpoint = os.environ.get("AWS_ENDPOINT_URL")
+            remedy = f"Remedy: is {plain(endpoint)} still there? AWS_ENDPOINT_URL names it." if endpoint else ""
+            raise NoAnswer(f"{service} in {self.name} gives no answer: {plain(str(error))}", remedy) from error
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:

@@ -129,7 +129,8 @@ class Replay(Teller):
             return Choice(key, "", f"not in {system.bucket}, the bucket of the environment {self.estate.suffix}: --suffix?")
         folder = next((folder for folder in (etl.FAILED, etl.RAW) if key.startswith(folder) and key != folder), None)
         if folder is None:
-            return Choice(key, "", f"no key below {etl.FAILED} or {etl.RAW}; is {etl.FAILED}{key} meant?")
+            meant = "" if key.startswith((etl.FAILED, etl.RAW, etl.PROCESSED)) else f"; is {etl.FAILED}{key} meant?"
+            return Choice(key, "", f"no key below {etl.FAILED} or {etl.RAW}{meant}")
         if NO_FILE.fullmatch(key):
             return Choice(key, "", "no file: the pipeline's own note about one")
         version = looking.current(system, key)
@@ -213,8 +214,8 @@ class Replay(Teller):
         for each in (each for each in chosen if isinstance(each, Failure) and not each.fault):
             name = replay_name(each.item)
             self.say(f"✓ {each.name} → {self._start(system, system.pipeline, name, each.item['input'])}", "green")
-            started[f"{each.name}, failed {each.item['failed_at'][:19]}"] = system.execution_arn(system.pipeline, name)
-        ended = self._outcomes(started, lambda name: self._end(system, started[name]))
+            started[f"{each.name} ({name})"] = system.execution_arn(system.pipeline, name)
+        ended = self._outcomes(started, lambda told: self._end(system, started[told]))
         return max(_left(chosen) if names else 0, ended)
 
     def _end(self, system: System, arn: str) -> str:
@@ -247,7 +248,7 @@ class Replay(Teller):
                 self.say("Not all records are looked at; name an id to be sure.")
             failed = {item[pets.IMAGE_ID]: item for item in found if item[pets.STATUS] == pets.FAILED}
             ours = [each for each, item in failed.items() if item.get(pets.FAILURE_CODE) == pets.PROCESSING_FAILED]
-            chosen = [self._image(system, name, failed.get(name)) for name in names or ours]
+            chosen = [self._image(system, name, failed.get(name)) for name in dict.fromkeys(names or ours)]
         stop = self._asked("Images", chosen, "Copy {} onto themselves?", named=bool(names))
         if stop is not None:
             return stop
@@ -256,10 +257,10 @@ class Replay(Teller):
             source = {"Bucket": system.bucket, "Key": each.item[pets.SOURCE_KEY]}
             version = each.item[pets.SOURCE_VERSION]
             head = system.ask("s3", "head_object", **source, VersionId=version)
-            answer = system.ask(
+            system.ask(
                 "s3", "copy_object", **source, CopySource={**source, "VersionId": version}, MetadataDirective="REPLACE",
                 TaggingDirective="REPLACE", ContentType=head.get("ContentType", "application/octet-stream"))
-            sent[source["Key"]] = answer["VersionId"]
+            sent[source["Key"]] = looking.newest_version(system, source["Key"])
             self.say(f"✓ {each.name}: {source['Key']}, version {sent[source['Key']]}", "green")
         ended = self._outcomes(sent, lambda key: self._answer(system, key, sent[key]))
         return max(_left(chosen) if names else 0, ended)

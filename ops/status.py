@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ class Finding:
     needs_person: bool = False
     remedy: str = ""
     items: tuple[str, ...] = ()
-    """The first few of what was counted."""
+    """What was counted, each once: a file may have failed often. The first SHOWN are told."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class Status(Teller):
 
     def _plain(self, reports: Iterable[Report]) -> dict[str, Any]:
         told = [asdict(report) | {"needs_person": report.needs_person} for report in reports]
+        for finding in (finding for report in told for finding in report["findings"]):
+            finding["items"] = finding["items"][:SHOWN]
         return {"suffix": self.estate.suffix, "account": self.estate.account, "at": self.now().isoformat(timespec="seconds"),
                 "needs_person": any(report["needs_person"] for report in told), "systems": told}
 
@@ -104,9 +106,9 @@ class Status(Teller):
         rows = []
         for finding in report.findings:
             mark, style = MARKS[finding.needs_person]
-            named = "".join(f"\n  {shown(item)}" for item in finding.items)
-            if finding.items and finding.count > len(finding.items) == SHOWN:
-                named += f"\n  … and {finding.count - SHOWN} more"
+            named = "".join(f"\n  {shown(item)}" for item in finding.items[:SHOWN])
+            if len(finding.items) > SHOWN:
+                named += f"\n  … and {len(finding.items) - SHOWN} more"
             rows.append([Text(mark, style), finding.part, Text(finding.found + named), finding.remedy])
         self.table(title, ["", "part", "found", "remedy"], rows)
 
@@ -123,11 +125,13 @@ class Status(Teller):
             return Report(system.name, system.region, None, (_unknown("system", error),))
         if not deployed:
             return Report(system.name, system.region, False, ())
+        images = functools.cache(lambda: looking.image_records(system, RECORDS))
         parts: dict[str, list[tuple[str, Callable[[System], Finding]]]] = {
             "etl": [("stuck", self._stuck_files), ("failed", self._failed_files), ("invalid", self._invalid_files),
                     ("raw objects", self._raw_objects)],
             "metadata": [("failed", self._failed_metadata)],
-            "pets": [("images", self._images), ("refused", self._refused_images), ("input objects", self._input_objects)],
+            "pets": [("images", lambda system: self._images(system, *images())),
+                     ("refused", lambda system: self._refused_images(*images())), ("input objects", self._input_objects)],
             "ingestion": [("files", self._ingested)],
         }
         machines = [("executions", self._executions), ("recovery", self._recovery)] if system.pipeline else []
@@ -169,7 +173,7 @@ class Status(Teller):
             return Finding("recovery", "none failed")
         return Finding("recovery", f"{len(failed)} of {system.recovery} failed", len(failed), True,
                        f"aws stepfunctions redrive-execution --region {system.region} --execution-arn ARN",
-                       _first(each["executionArn"] for each in failed))
+                       _each_once(each["executionArn"] for each in failed))
 
     # --- ETL ----------------------------------------------------------------------------------------------------------
 
@@ -183,7 +187,7 @@ class Status(Teller):
             return Finding("stuck", f"no record waits for an execution that has ended{note}")
         return Finding("stuck", f"{len(stuck)} records say PROCESSING, but their executions have ended{note}", len(stuck), True,
                        f"docs/runbook.md, stuck; python -m ops explain FILE --system etl {self._suffix}",
-                       _first(f"{record['file_name']}, since {record['process_start_time']}" for record in stuck))
+                       _each_once(f"{record['file_name']}, since {record['process_start_time']}" for record in stuck))
 
     def _runs(self, system: System, arn: str) -> bool:
         told = looking.execution(system, arn)
@@ -197,14 +201,14 @@ class Status(Teller):
         if not still:
             return Finding("failed", said if found else f"none in {self._window}", len(found))
         return Finding("failed", said, len(still), True, f"mend the cause, then python -m ops replay files {self._suffix}",
-                       _first(f"{record['file_name']}: {record.get('error_message', '')[:SHOWN_CHARACTERS]}" for record in still))
+                       _files(still))
 
     def _invalid_files(self, system: System) -> Finding:
         """The senders' business, and announced to whoever talks to them."""
         found, more = looking.of_status(system, "INVALID", RECORDS, since=self._since())
         return Finding("invalid", f"{len(found)}{' or more' if more else ''} in {self._window}", len(found), False,
                        "their senders correct them" if found else "",
-                       _first(f"{record['file_name']}: {record.get('error_message', '')[:SHOWN_CHARACTERS]}" for record in found))
+                       _files(found))
 
     def _raw_objects(self, system: System) -> Finding:
         def has_record(key: str, version_id: str) -> bool:
@@ -227,7 +231,7 @@ class Status(Teller):
         if not lost:
             return Finding(part, f"none without a record{cut.note}")
         return Finding(part, f"{len(lost)} without a record{cut.note}", len(lost), True,
-                       f"their events were lost: python -m ops replay {replayed} KEY {self._suffix}", _first(lost))
+                       f"their events were lost: python -m ops replay {replayed} KEY {self._suffix}", _each_once(lost))
 
     # --- metadata -----------------------------------------------------------------------------------------------------
 
@@ -241,13 +245,12 @@ class Status(Teller):
             return Finding("failed", f"{len(recent) or 'none'} in {self._window}{answered}{note}", len(recent))
         return Finding("failed", f"{len(recent)} in {self._window}{answered}{note}", len(still), True,
                        f"correct and upload again; after an outage: python -m ops replay metadata {self._suffix}",
-                       _first(f"{item['object_key']}: {item['error']}: {item['cause'][:SHOWN_CHARACTERS]}"
+                       _each_once(f"{item['object_key']}: {item['error']}: {item['cause'][:SHOWN_CHARACTERS]}"
                               for item in sorted(still, key=lambda item: item["failed_at"], reverse=True)))
 
     # --- pets ---------------------------------------------------------------------------------------------------------
 
-    def _images(self, system: System) -> Finding:
-        found, more = looking.image_records(system, RECORDS)
+    def _images(self, system: System, found: Sequence[Mapping[str, Any]], more: bool) -> Finding:
         old = [item for item in found if item[pets.STATUS] == pets.PROCESSING
                and looking.not_before(item, pets.TIMESTAMP, datetime.min.replace(tzinfo=UTC))
                and not looking.not_before(item, pets.TIMESTAMP, self.now() - self.grace)]
@@ -264,18 +267,17 @@ class Status(Teller):
             remedy = f"mend the cause, then python -m ops replay images {self._suffix}"
         named = [f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, 'its execution has ended')[:SHOWN_CHARACTERS]}"
                  for item in [*stuck, *still]]
-        return Finding("images", said, len(named), bool(named), remedy, _first(named))
+        return Finding("images", said, len(named), bool(named), remedy, _each_once(named))
 
-    def _refused_images(self, system: System) -> Finding:
+    def _refused_images(self, found: Sequence[Mapping[str, Any]], more: bool) -> Finding:
         """Their senders' business: the API tells them."""
-        found, more = looking.image_records(system, RECORDS)
         refused = [item for item in found if item[pets.STATUS] == pets.FAILED
                    and item.get(pets.FAILURE_CODE) != pets.PROCESSING_FAILED
                    and looking.not_before(item, pets.TIMESTAMP, self.now() - self.since)]
         note = f" (looked at the first {RECORDS} only)" if more else ""
         return Finding("refused", f"{len(refused) or 'none'} in {self._window}{note}", len(refused), False,
                        "their senders send better ones" if refused else "",
-                       _first(f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, '')[:SHOWN_CHARACTERS]}"
+                       _each_once(f"{item[pets.SOURCE_KEY]}: {item.get(pets.FAILURE_REASON, '')[:SHOWN_CHARACTERS]}"
                               for item in refused))
 
     def _input_objects(self, system: System) -> Finding:
@@ -302,7 +304,7 @@ class Status(Teller):
         remedy = f"python -m ops failover --resume {system.region} {self._suffix}" if late else (
             "their senders correct them" if unreadable else "")
         return Finding("files", said, len(late) + len(unreadable), bool(late), remedy,
-                       _first(f"{each.key}: {each.progress}" for each in [*late, *unreadable]))
+                       _each_once(f"{each.key}: {each.progress}" for each in [*late, *unreadable]))
 
     # --- around -------------------------------------------------------------------------------------------------------
 
@@ -337,11 +339,13 @@ class Status(Teller):
         return f"the last {duration(self.since.total_seconds())}"
 
 
-def _first(items: Iterable[str]) -> tuple[str, ...]:
-    """Each once: a file may have failed often."""
-    return tuple(itertools.islice(dict.fromkeys(items), SHOWN))
+def _files(records: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return _each_once(f"{record['file_name']}: {record.get('error_message', '')[:SHOWN_CHARACTERS]}" for record in records)
+
+
+def _each_once(items: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))
 
 
 def _unknown(part: str, error: OpsError) -> Finding:
-    return Finding(part, f"unknown: {error}", 0, True, "the permissions in docs/operating.md"
-                   if isinstance(error, Refused) else "try again")
+    return Finding(part, f"unknown: {error}", 0, True, error.remedy.removeprefix("Remedy: ") or "try again")

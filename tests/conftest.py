@@ -38,4 +38,4 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_setup(item):
     """The processes with the deployed stacks are the last ones to end: the others let them go first."""
     if hasattr(item.config, "workerinput") and _deployment(item.nodeid) is None:
-        os.nice(10 - os.nice(0))
+        os.nice(max(10 - os.nice(0), 0))

@@ -102,7 +102,7 @@ class Conversion:
             pending.append(part)
             size += len(part)
             end_of_data += len(part)
-            last_byte = bytes(part[-1:])
+            last_byte = part[-1:]
             if size >= least:
                 window = b"".join((rest, *pending))
                 pending, size = [], 0
@@ -360,13 +360,12 @@ def _converter(header: Header) -> Callable[[list[bytes]], str | None]:
     return convert
 
 
-def _parts(blocks: Iterable[bytes], size: int) -> Iterator[memoryview]:
-    """The blocks in parts of at most ``size`` bytes. No block is kept while the next is fetched: each is megabytes."""
+def _parts(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The blocks in parts of at most ``size`` bytes: copies, as no block is kept while the next is fetched; each is megabytes."""
     for block in blocks:
-        view = memoryview(block)
         for start in range(0, len(block), size):
-            yield view[start : start + size]
-        del block, view
+            yield block[start : start + size]
+        del block
 
 
 def _end_of_lines(data: bytes, start: int, stop: int, wanted: int, most: int) -> int:

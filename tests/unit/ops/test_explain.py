@@ -120,6 +120,21 @@ def test_nothing_is_known(aws):
     assert code == 1 and "in no bucket of the environment prod" in told and BUCKET in told
 
 
+def test_file_that_the_named_system_cannot_have(aws):
+    """O3: it was not asked, so nothing is said of what it knows."""
+    for file, system in (("a.csv", "pets"), (f"s3://{BUCKET}/raw/a.csv", "pets")):
+        code, told = explain(aws, file, system)
+        assert code == 1 and "is no name of a file of pets" in told and "Nothing is known" not in told
+
+
+def test_named_system_that_is_not_deployed_is_told(aws):
+    """O3: beside what another one knows."""
+    aws.store("a.json", bucket="serverless-data-ingestion-prod")
+    aws.absent.add("etl-file-metadata")
+    code, told = explain(aws, "a.json", "etl", "ingestion")
+    assert code == 0 and "Not deployed under the suffix prod: etl (us-east-1)." in told
+
+
 def test_nothing_can_be_known_where_nothing_is_deployed(aws):
     """O3: a forgotten --suffix, another region."""
     aws.absent |= set(TABLES)

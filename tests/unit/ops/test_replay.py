@@ -296,6 +296,27 @@ def test_failure_is_started_again_once(aws, replay):
     assert code == 1 and "was replayed before: SUCCEEDED" in told
 
 
+@pytest.mark.parametrize(("status", "says"), [("FAILED", "FAILED"), ("RUNNING", "not at an end after")])
+def test_outcome_of_each_started_failure_is_waited_for(aws, replay, monkeypatch, status, says):
+    """O2: also of two versions of one object that failed in the same second; exit code 1 if one fails again, or takes longer."""
+    from tests.unit.ops.estate import Client
+
+    first, second = failure(), failure(execution="e2")
+    aws.tables["us-east-1", "metadata-processing-failures"] = [first, second]
+    start = Client._start_execution
+
+    def start_execution(self, stateMachineArn, name, input):
+        answer = start(self, stateMachineArn, name, input)
+        if name == replay_name(first):
+            aws.executions[answer["executionArn"]]["status"] = status
+        return answer
+
+    monkeypatch.setattr(Client, "_start_execution", start_execution)
+    code, told = replay("metadata")
+    assert code == 1 and f"a/metadata.json ({replay_name(first)}): {says}" in told
+    assert f"a/metadata.json ({replay_name(second)}): SUCCEEDED" in told
+
+
 @pytest.mark.parametrize(("item", "why"), [(failure("InvalidMetadata"), "at fault"), (failure(input=""), "not recorded")])
 def test_failure_that_a_replay_would_not_help(aws, replay, item, why):
     """O2: it is left, and told."""
@@ -321,18 +342,35 @@ def failed_image(aws, code=pets.PROCESSING_FAILED, current="v1"):
 ])
 def test_image_is_copied_onto_itself(aws, replay, code, current, names, expected, monkeypatch):
     """O2, P3: that version, unless the picture itself is at fault."""
+    copied_image_becomes(aws, monkeypatch, pets.COMPLETED, code, current)
+    assert (replay("images", *names)[0], aws.operations(*WRITES)) == expected
+    for _, operation, arguments in aws.calls:
+        if operation == "copy_object":
+            assert arguments["CopySource"]["VersionId"] == "v1" and arguments["ContentType"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(("becomes", "code", "says"), [
+    (pets.COMPLETED, 0, "completed"), (pets.UNCERTAIN, 0, "uncertain"), (pets.FAILED, 1, "failed r"),
+    (pets.PROCESSING, 1, "not at an end after"),
+])
+def test_outcome_of_an_image_is_waited_for(aws, replay, monkeypatch, becomes, code, says):
+    """O2: exit code 1 if it fails again, or takes longer."""
+    copied_image_becomes(aws, monkeypatch, becomes)
+    found, told = replay("images")
+    assert found == code and f"input/a.jpg: {says}" in told
+
+
+def copied_image_becomes(aws, monkeypatch, becomes, code=pets.PROCESSING_FAILED, current="v1"):
+    """What the record of the next version says, of an image that failed."""
     from tests.unit.ops.estate import Client
 
     monkeypatch.setattr(Client, "_head_object", lambda self, **_: {"ContentType": "image/jpeg"}, raising=False)
     records = aws.tables["us-east-1", "serverlessapp-DetectionLogs"] = [failed_image(aws, code, current)]
 
     def copy_object(self, Key, **_):
+        aws.store(Key, bucket="serverlessapp-pet-detector", version="v3", ago=timedelta())
         image_id = Upload("serverlessapp-pet-detector", Key, "v3").derived_id
-        records.append(records[0] | {pets.IMAGE_ID: image_id, pets.STATUS: pets.COMPLETED, pets.SOURCE_VERSION: "v3"})
-        return {"VersionId": "v3"}
+        records.append(records[0] | {pets.IMAGE_ID: image_id, pets.STATUS: becomes, pets.SOURCE_VERSION: "v3"})
+        return {}
 
     monkeypatch.setattr(Client, "_copy_object", copy_object, raising=False)
-    assert (replay("images", *names)[0], aws.operations(*WRITES)) == expected
-    for _, operation, arguments in aws.calls:
-        if operation == "copy_object":
-            assert arguments["CopySource"]["VersionId"] == "v1" and arguments["ContentType"] == "image/jpeg"
