@@ -92,9 +92,8 @@ class Status(Teller):
         return 1 if absent or any(report.needs_person for report in reports) else 0
 
     def _plain(self, reports: Iterable[Report]) -> dict[str, Any]:
-        told = [asdict(report) | {"needs_person": report.needs_person} for report in reports]
-        for finding in (finding for report in told for finding in report["findings"]):
-            finding["items"] = finding["items"][:SHOWN]
+        told = [{**asdict(report), "needs_person": report.needs_person,
+                 "findings": [{**asdict(each), "items": each.items[:SHOWN]} for each in report.findings]} for report in reports]
         return {"suffix": self.estate.suffix, "account": self.estate.account, "at": self.now().isoformat(timespec="seconds"),
                 "needs_person": any(report["needs_person"] for report in told), "systems": told}
 
